@@ -1,0 +1,59 @@
+PYTHON ?= python3
+# Where pip finds torch. Empty: as pip is configured. A small CPU build on Linux:
+# make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench train picture clean
+
+help:
+	@echo "make demo     read the controller of the sample clip and score the reading"
+	@echo "make test     the tests"
+	@echo "make check    style and types"
+	@echo "make bench    speed and memory on this machine"
+	@echo "make train    train the parser on synthetic pictures (CONFIG=cpu or paper)"
+	@echo "make picture  the picture at the top of the README"
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  "padtrace needs Python 3.11 or newer, found %d.%d; choose one with: make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' requirements.lock))
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/padtrace extract sample/video.mp4 --out out/demo
+	$(BIN)/padtrace benchmark sample --out out/demo
+	@echo
+	@echo "What was read from sample/video.mp4 is in out/demo:"
+	@echo "  out/demo/videos/*/actions.parquet   the controller state of every frame"
+	@echo "  out/demo/videos/*/report.json       where the overlay was found, and what was kept and why"
+	@echo "  out/demo/shards/*.parquet           frames and actions, ready for training"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m flows.bench
+
+CONFIG ?= cpu
+train: $(INSTALLED)
+	$(BIN)/padtrace train parser --config $(CONFIG)
+
+picture: $(INSTALLED)
+	$(BIN)/python docs/make_picture.py
+
+clean:
+	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,585 @@
+"""One video -> its labels, its shards and its report. The whole chain, and what makes it safe to repeat.
+
+    locate -> decode once: panels to the parser, small frames to a spool file -> calibrate -> judge chunks
+           -> actions, shards and rejects under temporary names -> rename them, ``report.json`` last
+
+Memory does not grow with the video beyond some 150 bytes of labels per frame: pictures wait on the disk
+until the whole video is calibrated, since only then is it known which chunks are kept. The report is the
+mark of a finished video; it carries a fingerprint of everything that could change the result, so the same
+run again does nothing, and another run replaces what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, Protocol, Self
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from extraction.filters import CHUNK_S, Reject, chunk_indices, find_active, judge_chunk
+from extraction.normalise import (
+    Calibration,
+    apply_calibration,
+    calibrate,
+    decide_buttons,
+    score_confidence,
+)
+from extraction.records import Placement, Readings, Reason, SourceError
+from extraction.shards import (
+    ACTIONS_SCHEMA,
+    REJECTS_SCHEMA,
+    SCHEMA_VERSION,
+    SHARD_SCHEMA,
+    Labels,
+    append_rows,
+    join_blobs,
+    make_actions,
+    make_rejects,
+    make_shard,
+    parquet_writer,
+)
+from extraction.video import DecodedFrame, VideoInfo, VideoReader
+from templates.catalogue import Template, pictures_of
+from templates.controls import BUTTONS, CONTROLS
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 64  # frames that go to the parser together
+PENDING: Final = 2  # batches under way while the next one is decoded
+FRAME_SIDE: Final = 256
+JPEG_QUALITY: Final = 90
+# Around the overlay's box: skins bleed, and a placement is some pixels off.
+MASK_MARGIN: Final = 0.04
+MASK_MARGIN_PX: Final = 4
+PARTIAL: Final = ".partial"  # folder of the unfinished files of one video
+
+
+class ExtractOptions(BaseModel):
+    """How a video is read. Two runs with equal options give equal files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_inliers: int = Field(20, ge=3)
+    """Inliers of the affine fit that a localisation needs."""
+    sample_frames: int = Field(25, ge=1)
+    """Frames, spread over the video, in which the overlay is looked for."""
+    active_fraction: float = Field(0.5, ge=0, le=1)
+    """Share of a chunk's timesteps that must hold an action for it to be kept."""
+    percentile: float = Field(99.0, ge=50, le=100)
+    """Percentile of |x| and |y| that becomes 1."""
+    frames: bool = True
+    """Whether shards hold pictures; without, their ``frame`` column is null."""
+    box: tuple[int, int, int, int] | None = None
+    """Where the overlay is, x, y, width, height in pixels, for an overlay that the library does not know."""
+    family: str | None = None
+    """Which pad the overlay in ``box`` shows."""
+
+    @model_validator(mode="after")
+    def _box_has_family(self) -> Self:
+        if (self.box is None) != (self.family is None):
+            raise ValueError("box and family go together")
+        return self
+
+
+class PlacedReader(Protocol):
+    """Reads one placement's frames in order, in portions."""
+
+    @property
+    def box_xywh(self) -> tuple[int, int, int, int]: ...
+    def panel(self, crop: np.ndarray) -> np.ndarray: ...
+    def read(self, panels: Sequence[np.ndarray]) -> Readings: ...
+
+
+class Reader(Protocol):
+    """What ``extraction.parse.Parser`` offers to this stage."""
+
+    @property
+    def version(self) -> str: ...
+    def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> PlacedReader: ...
+
+
+Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], tuple[list[Placement], Reason | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one video. ``folder`` holds ``actions.parquet`` and ``report.json``."""
+
+    status: Literal["extracted", "no_overlay", "already_done"]
+    video_id: str
+    folder: Path
+    report: dict[str, Any]
+
+
+def extract_video(
+    path: Path,
+    out_dir: Path,
+    templates: Mapping[str, Template],
+    parser: Reader,
+    options: ExtractOptions,
+    locate: Locator,
+    on_progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Extract one video into ``out_dir``; nothing is done where that is done already.
+
+    ``on_progress`` hears the part of the video that is decoded, in [0, 1]. SourceError where the video
+    cannot be read or the output cannot be written; then nothing is left under a final name.
+    """
+    video_id = make_video_id(path)
+    folder = out_dir / "videos" / video_id
+    fingerprint = _fingerprint(templates, parser, options)
+    try:
+        report = _read_report(folder)
+        if report is not None and report.get("fingerprint") == fingerprint:
+            return Outcome("already_done", video_id, folder, report)
+        placements, reason = locate(path, templates, options)
+        with VideoReader(path) as video, _partial_folder(folder) as partial:
+            job = _Job(path, video_id, video, templates, placements, parser, options, on_progress)
+            report = {
+                "source": str(path),
+                "placements": [describe_placement(place, video) for place in placements],
+                "reason": reason,
+                "video_id": video_id,
+                **(job.write(partial) if placements else job.write_nothing(partial, reason)),
+                "options": options.model_dump(mode="json"),
+                "versions": {"code": code_version(), "schema": SCHEMA_VERSION, "parser": parser.version},
+                "fingerprint": fingerprint,
+            }
+            _publish(partial, out_dir, folder, video_id, report)
+    except OSError as error:
+        raise SourceError(
+            f"expected to write below {out_dir}, found: {error.strerror or error}; "
+            "free space or name another folder, then run it again"
+        ) from error
+    return Outcome("extracted" if placements else "no_overlay", video_id, folder, report)
+
+
+def make_video_id(path: Path) -> str:
+    """A name for a video that is safe in any path: its file name made plain, and a hash of its content.
+
+    The hash covers the size and a megabyte at the start, the middle and the end. SourceError where the
+    file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with path.open("rb") as file:
+            for position in (0, max(0, size // 2 - 2**19), max(0, size - 2**20)):
+                file.seek(position)
+                digest.update(file.read(2**20))
+    except OSError as error:
+        raise SourceError(
+            f"expected a video file at {path}, found: {error.strerror or error}; check the path"
+        ) from error
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", path.stem).strip("-")[:60] or "video"
+    return f"{plain}-{digest.hexdigest()[:12]}"
+
+
+def describe_placement(placement: Placement, video: VideoReader) -> dict[str, Any]:
+    """A placement as JSON; "to the end" becomes the declared end of the video."""
+    start_s = max(placement.start_s, video.start_s)
+    end_s = min(placement.end_s, video.start_s + (video.info.duration_s or 0.0))
+    return {
+        "template": placement.template_id,
+        "family": placement.family,
+        "box": [int(side) for side in placement.box_xywh],
+        "inliers": int(placement.inliers),
+        "start": round(start_s, 6),
+        "end": round(max(start_s, end_s), 6),
+    }
+
+
+def code_version() -> str:
+    """Version of the installed package."""
+    try:
+        return metadata.version("padtrace")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Raw:
+    """What one pass over the video gathered: T frames, N placements.
+
+    pts_s: (T,). place: (T,) int16 index of the placement, -1 for none. readings: T frames, 0 where none.
+    jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
+    """
+
+    pts_s: np.ndarray
+    place: np.ndarray
+    readings: Readings
+    jpeg_bytes: np.ndarray
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Consecutive frames under one placement; -1 for none."""
+
+    place: int
+    pts_s: list[float]
+    panels: list[np.ndarray]
+    thumbnails: list[np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One video on its way through the chain."""
+
+    path: Path
+    video_id: str
+    video: VideoReader
+    templates: Mapping[str, Template]
+    placements: Sequence[Placement]
+    parser: Reader
+    options: ExtractOptions
+    on_progress: Callable[[float], None] | None
+
+    def write_nothing(self, partial: Path, reason: Reason | None) -> dict[str, Any]:
+        """Files of a video without an overlay: no labels (none of its frames is read), one reject."""
+        with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()):
+            pass
+        why = Reject(reason or Reason.NO_OVERLAY, "no known overlay in the sampled frames")
+        self._write_rejects(partial, [_reject_row(self.video_id, why)])
+        return {"video": _describe_video(self.video.info), "unknown": list(CONTROLS), "chunks": []}
+
+    def write(self, partial: Path) -> dict[str, Any]:
+        """Read the video and write its files into ``partial``. Returns its part of the report."""
+        with (partial / "spool").open("w+b") as spool:
+            raw = self._read(spool)
+            labels, calibration = self._label(raw)
+            chunks = self._write_chunks(partial, labels, spool, raw.jpeg_bytes)
+        never = ~labels.known.any(0)
+        return {
+            "video": _describe_video(self.video.info),
+            "frames": _count_frames(self.video, labels),
+            "unknown": [name for name, unknown in zip(CONTROLS, never, strict=True) if unknown],
+            "calibration": calibration.as_json(),
+            "chunks": chunks,
+        }
+
+    def _read(self, spool: BinaryIO) -> _Raw:
+        """The one pass: this thread decodes, a second one reads panels, a third packs pictures."""
+        size_wh = (self.video.info.width, self.video.info.height)
+        readers = [
+            self.parser.open(self.templates[place.template_id], place, size_wh) for place in self.placements
+        ]
+        masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
+        gathered: list[tuple[_Batch, Readings, np.ndarray]] = []
+        pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
+
+        def collect() -> None:
+            batch, reading, packing = pending.popleft()
+            jpegs = packing.result()
+            spool.writelines(jpegs)
+            lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
+            gathered.append((batch, reading.result(), lengths))
+            batch.panels, batch.thumbnails = [], []  # only their times are still wanted
+
+        with ThreadPoolExecutor(1) as reading_pool, ThreadPoolExecutor(1) as packing_pool:
+            for batch in self._batches(readers):
+                reading = reading_pool.submit(_read_batch, readers, batch)
+                pending.append((batch, reading, packing_pool.submit(_pack_batch, batch, masks)))
+                if len(pending) > PENDING:
+                    collect()
+            while pending:
+                collect()
+        return _join(gathered)
+
+    def _batches(self, readers: Sequence[PlacedReader]) -> Iterator[_Batch]:
+        """Frames in order, ``BATCH`` at a time; a batch ends where the placement changes."""
+        batch = _Batch(-1, [], [], [])
+        for frame in self.video.frames():
+            place = self._place_of(frame)
+            if batch.pts_s and (place != batch.place or len(batch.pts_s) == BATCH):
+                yield batch
+                self._tell_progress(frame.pts_s)
+                batch = _Batch(place, [], [], [])
+            batch.place = place
+            batch.pts_s.append(frame.pts_s)
+            if place >= 0:
+                batch.panels.append(readers[place].panel(frame.crop(*readers[place].box_xywh)))
+            if self.options.frames:
+                batch.thumbnails.append(frame.thumbnail(FRAME_SIDE))
+        if batch.pts_s:
+            yield batch
+
+    def _place_of(self, frame: DecodedFrame) -> int:
+        """Index of the placement that covers a frame; -1 for none, or where the picture changed its size."""
+        if frame.size_wh == (self.video.info.width, self.video.info.height):
+            for i, place in enumerate(self.placements):
+                if place.start_s <= frame.pts_s < place.end_s:
+                    return i
+        return -1
+
+    def _tell_progress(self, pts_s: float) -> None:
+        if self.on_progress is not None and self.video.info.duration_s:
+            done = (pts_s - self.video.start_s) / self.video.info.duration_s
+            self.on_progress(min(max(done, 0.0), 1.0))
+
+    def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
+        """Calibrate the whole video's readings."""
+        shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)  # the last row: no placement
+        for i, place in enumerate(self.placements):
+            shown[i] = np.isin(CONTROLS, self.templates[place.template_id].scene.known)
+        known = shown[raw.place]
+        known_sticks = known[:, len(BUTTONS) :]
+        sticks = np.where(known_sticks[:, :, None], raw.readings.sticks, np.nan)
+        calibration = calibrate(sticks, self.options.percentile)
+        labels = Labels(
+            frame_index=np.arange(len(raw.pts_s)),
+            pts_s=raw.pts_s,
+            covered=raw.place >= 0,
+            known=known,
+            buttons=decide_buttons(raw.readings.logits, known[:, : len(BUTTONS)]),
+            sticks=apply_calibration(sticks, calibration),
+            confidence=score_confidence(raw.readings.logits, raw.readings.stick_certainty, known),
+        )
+        return labels, calibration
+
+    def _write_chunks(
+        self, partial: Path, labels: Labels, spool: BinaryIO, jpeg_bytes: np.ndarray
+    ) -> list[dict[str, Any]]:
+        """Judge chunk by chunk; write all to the actions, the kept ones to the shard. Returns the verdicts."""
+        chunks = chunk_indices(labels.pts_s)
+        active = find_active(labels.buttons, labels.sticks)
+        spans = _runs(chunks)
+        verdicts = [
+            judge_chunk(active[rows], labels.covered[rows], self.options.active_fraction) for rows in spans
+        ]
+        with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()) as actions:
+            for rows in spans:
+                append_rows(actions, make_actions(labels[rows]))
+        if not all(verdicts):
+            with parquet_writer(partial / "shard.parquet", SHARD_SCHEMA, self._metadata()) as shard:
+                spool.seek(0)
+                for rows, verdict in zip(spans, verdicts, strict=True):
+                    if verdict is None:
+                        frames = self._load_frames(spool, jpeg_bytes[rows])
+                        append_rows(
+                            shard, make_shard(self.video_id, int(chunks[rows][0]), labels[rows], frames)
+                        )
+                    else:
+                        spool.seek(int(jpeg_bytes[rows].sum()), os.SEEK_CUR)
+        start_s = float(labels.pts_s[0])
+        report = [
+            _describe_chunk(int(chunks[rows][0]), start_s, active[rows], verdict)
+            for rows, verdict in zip(spans, verdicts, strict=True)
+        ]
+        rejected = [
+            _reject_row(self.video_id, verdict, chunk)
+            for chunk, verdict in zip(report, verdicts, strict=True)
+            if verdict is not None
+        ]
+        if rejected:
+            self._write_rejects(partial, rejected)
+        return report
+
+    def _load_frames(self, spool: BinaryIO, lengths: np.ndarray) -> pa.Array | None:
+        """The next frames of the spool, as JPEGs."""
+        return join_blobs(spool.read(int(lengths.sum())), lengths) if self.options.frames else None
+
+    def _write_rejects(self, partial: Path, rows: Sequence[dict[str, Any]]) -> None:
+        with parquet_writer(partial / "rejects.parquet", REJECTS_SCHEMA, self._metadata()) as writer:
+            append_rows(writer, make_rejects(rows))
+
+    def _metadata(self) -> dict[str, str]:
+        """What every file says about where it comes from; empty where that is not known."""
+        info = self.video.info
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "source": self.path.name,
+            "url": "",
+            "format_id": "",
+            "fps": f"{info.fps:.6g}" if info.fps else "",
+            "size": f"{info.width}x{info.height}",
+            "game": "",
+            "template": ",".join(dict.fromkeys(place.template_id for place in self.placements)),
+            "code_version": code_version(),
+        }
+
+
+def mask_box(box_xywh: tuple[int, int, int, int], frame_wh: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the small frame that an overlay may touch: its box with a margin, rounded outwards."""
+    spans = []
+    for start, length, frame in zip(box_xywh[:2], box_xywh[2:], frame_wh, strict=True):
+        margin = MASK_MARGIN * length + MASK_MARGIN_PX
+        low, high = (FRAME_SIDE * (end / frame) for end in (start - margin, start + length + margin))
+        spans.append(slice(max(0, int(np.floor(low))), max(0, int(np.ceil(high)))))
+    columns, rows = spans
+    return rows, columns
+
+
+def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
+    if batch.place < 0:
+        length = len(batch.pts_s)
+        return Readings(
+            np.zeros((length, len(BUTTONS)), np.float32),
+            np.zeros((length, 2, 2), np.float32),
+            np.zeros((length, 2), np.float32),
+        )
+    return readers[batch.place].read(batch.panels)
+
+
+def _pack_batch(batch: _Batch, masks: Sequence[tuple[slice, slice]]) -> list[bytes]:
+    """Black out every placement's box, whenever it holds (a span's ends are not exact), and pack as JPEG."""
+    jpegs = []
+    for thumbnail in batch.thumbnails:
+        for rows, columns in masks:
+            thumbnail[rows, columns] = 0
+        bgr = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR)
+        ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        assert ok, "a uint8 picture always encodes"
+        jpegs.append(data.tobytes())
+    return jpegs
+
+
+def _join(gathered: Iterable[tuple[_Batch, Readings, np.ndarray]]) -> _Raw:
+    batches, readings, lengths = zip(*gathered, strict=True)
+    return _Raw(
+        pts_s=np.concatenate([batch.pts_s for batch in batches]),
+        place=np.repeat([batch.place for batch in batches], [len(batch.pts_s) for batch in batches]),
+        readings=Readings(
+            np.concatenate([part.logits for part in readings]),
+            np.concatenate([part.sticks for part in readings]),
+            np.concatenate([part.stick_certainty for part in readings]),
+        ),
+        jpeg_bytes=np.concatenate(lengths),
+    )
+
+
+def _runs(values: np.ndarray) -> list[slice]:
+    """The stretches of equal values."""
+    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _describe_chunk(index: int, start_s: float, active: np.ndarray, verdict: Reject | None) -> dict[str, Any]:
+    return {
+        "chunk_index": index,
+        "start": round(start_s + index * CHUNK_S, 6),
+        "end": round(start_s + (index + 1) * CHUNK_S, 6),
+        "frames": len(active),
+        "active_frames": int(active.sum()),
+        "kept": verdict is None,
+        "reason": verdict and verdict.reason,
+        "detail": verdict and verdict.detail,
+    }
+
+
+def _reject_row(video_id: str, why: Reject, chunk: dict[str, Any] | None = None) -> dict[str, Any]:
+    where = {name: chunk and chunk[name] for name in ("chunk_index", "start", "end", "frames")}
+    return {"video_id": video_id, **where, "reason": why.reason, "detail": why.detail}
+
+
+def _describe_video(info: VideoInfo) -> dict[str, Any]:
+    return {
+        "width": info.width,
+        "height": info.height,
+        "fps": info.fps,
+        "duration": info.duration_s,
+        "rotation": info.rotation,
+        "codec": info.codec,
+    }
+
+
+def _count_frames(video: VideoReader, labels: Labels) -> dict[str, Any]:
+    if video.cut_short:
+        log.warning("%s ends early: %d frames decode; the rest is missing", video.path, video.decoded)
+    return {
+        "declared": video.info.frames,
+        "decoded": video.decoded,
+        "covered": int(labels.covered.sum()),
+        "without_time": video.untimed,
+        "damaged_packets": video.damaged,
+        "truncated": video.cut_short,
+    }
+
+
+def _fingerprint(templates: Mapping[str, Template], parser: Reader, options: ExtractOptions) -> str:
+    """A hash of all that decides the result beside the video: options, code, weights, templates."""
+    digest = hashlib.sha256()
+    versions = [code_version(), SCHEMA_VERSION, parser.version]
+    digest.update(json.dumps([versions, options.model_dump(mode="json")]).encode())
+    for id, template in sorted(templates.items()):
+        digest.update(f"{id}\n{template.scene.model_dump_json()}\n".encode())
+        files = {picture.file for part in template.scene.parts for picture in pictures_of(part)}
+        for name in sorted(file for file in files if file is not None):
+            if template.root is not None:
+                digest.update(hashlib.sha256((template.root / name).read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _read_report(folder: Path) -> dict[str, Any] | None:
+    """The report of a finished video; None where there is none that can be read."""
+    try:
+        report = json.loads((folder / "report.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None
+
+
+@contextmanager
+def _partial_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder for unfinished files; it goes when the block ends, as do those of killed runs."""
+    partial = folder / PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _publish(partial: Path, out_dir: Path, folder: Path, video_id: str, report: dict[str, Any]) -> None:
+    """Give finished files their final names. The old report goes first and the new one comes last.
+
+    In between there is no report, so that a kill makes the next run do this video again.
+    """
+    unfinished = partial / "report.json"
+    with unfinished.open("w", encoding="utf-8") as file:
+        json.dump(report, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    (folder / "report.json").unlink(missing_ok=True)
+    finals = {
+        "actions.parquet": folder / "actions.parquet",
+        "shard.parquet": out_dir / "shards" / f"{video_id}.parquet",
+        "rejects.parquet": out_dir / "rejects" / f"{video_id}.parquet",
+    }
+    for name, final in finals.items():
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if (partial / name).exists():
+            os.replace(partial / name, final)
+        else:
+            final.unlink(missing_ok=True)
+    for parent in {final.parent for final in finals.values()}:
+        _sync_folder(parent)
+    os.replace(unfinished, folder / "report.json")
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,132 @@
+"""One video's raw readings -> labels: sticks in [-1, 1], buttons held or not, and how sure that is.
+
+Raw stick readings are in units of the template's travel around the template's centre. A placement is a
+pixel off, a pad drifts, and a skin's declared travel is not always what it draws, so each video calibrates
+itself: its own neutral becomes 0, and the 99th percentile of |x| and of |y| becomes 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from templates.controls import BUTTON_INDEX, STICKS
+
+# All in units of the template's travel.
+REST_ZONE: Final = 0.3  # a stick at rest stands at most this far from the template's centre
+REST_RADIUS: Final = 0.08  # how tightly readings of a stick at rest lie together
+MIN_REST_SHARE: Final = 0.4  # of the frames in the zone; a stick that only passes through spreads wider
+MIN_REST_FRAMES: Final = 10
+# Below this a stick was hardly used: dividing would turn noise into actions.
+MIN_SCALE: Final = 0.5
+
+# A d-pad cannot be pressed on opposite sides.
+OPPOSITES: Final = (("dpad_up", "dpad_down"), ("dpad_left", "dpad_right"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """What was done to one video's sticks: ``(raw - neutral) / scale``, clipped to [-1, 1].
+
+    neutral: (2, 2) float64, [left, right] x [x, y], in units of the template's travel.
+    scale: (2, 2) float64, same units; 1 where the stick was moved too little to tell.
+    measured: (2,) bool, whether the neutral was seen; else it is the template's centre.
+    """
+
+    neutral: np.ndarray
+    scale: np.ndarray
+    measured: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, shape in (("neutral", (2, 2)), ("scale", (2, 2)), ("measured", (2,))):
+            if getattr(self, name).shape != shape:
+                raise ValueError(
+                    f"Calibration.{name} must have shape {shape}, found {getattr(self, name).shape}"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """By stick, rounded, for the report."""
+        return {
+            name: {
+                "neutral": np.round(self.neutral[i], 4).tolist(),
+                "scale": np.round(self.scale[i], 4).tolist(),
+                "neutral_measured": bool(self.measured[i]),
+            }
+            for i, name in enumerate(STICKS)
+        }
+
+
+def calibrate(sticks: np.ndarray, percentile: float = 99.0) -> Calibration:
+    """Measure one video's calibration from its raw sticks (T, 2, 2); NaN where a stick is unknown."""
+    neutral, scale, measured = np.zeros((2, 2)), np.ones((2, 2)), np.zeros(2, bool)
+    for i in range(len(STICKS)):
+        places = sticks[:, i][np.isfinite(sticks[:, i]).all(1)].astype(np.float64)
+        if not len(places):
+            continue
+        rest = find_rest(places)
+        if rest is not None:
+            neutral[i], measured[i] = rest, True
+        reach = np.percentile(np.abs(places - neutral[i]), percentile, axis=0)
+        scale[i] = np.where(reach >= MIN_SCALE, reach, 1.0)
+    return Calibration(neutral, scale, measured)
+
+
+def apply_calibration(sticks: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Raw sticks (T, 2, 2) -> (T, 2, 2) float32 in [-1, 1]; NaN stays NaN."""
+    centred = (sticks - calibration.neutral) / calibration.scale
+    return np.asarray(np.clip(centred, -1.0, 1.0), np.float32)
+
+
+def decide_buttons(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which buttons are held: (T, 17) bool, False where unknown.
+
+    logits: (T, 17), positive means held. known: (T, 17) bool. Of two opposite d-pad directions that both
+    look held, the likelier one is.
+    """
+    held = np.logical_and(logits > 0, known)
+    for names in OPPOSITES:
+        a, b = (BUTTON_INDEX[name] for name in names)
+        both = held[:, a] & held[:, b]
+        first_wins = logits[:, a] >= logits[:, b]
+        held[both & first_wins, b] = False
+        held[both & ~first_wins, a] = False
+    return held
+
+
+def score_confidence(logits: np.ndarray, stick_certainty: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean certainty over the known controls of each frame: (T,) float32 in [0, 1]; 0 where none is known.
+
+    logits: (T, 17). stick_certainty: (T, 2) in [0, 1]. known: (T, 19) bool in the order of ``CONTROLS``.
+    A button's certainty is the probability of the state it was given, a stick's that of its place.
+    """
+    buttons = 1 / (1 + np.exp(-np.abs(logits.astype(np.float64))))
+    certainty = np.where(known, np.concatenate([buttons, stick_certainty], axis=1), 0.0)
+    mean = certainty.sum(1) / np.maximum(known.sum(1), 1)
+    return np.asarray(np.clip(mean, 0, 1), np.float32)
+
+
+def find_rest(places: np.ndarray) -> np.ndarray | None:
+    """Where a stick stands when it is let go: (2,), or None for a player who never lets go.
+
+    places: (N, 2). The densest spot near the template's centre, if enough of the nearby frames lie in it.
+    """
+    near = places[np.hypot(*places.T) <= REST_ZONE]
+    if len(near) < MIN_REST_FRAMES:
+        return None
+    edges = np.arange(-REST_ZONE, REST_ZONE + REST_RADIUS / 2, REST_RADIUS / 2)
+    density, _, _ = np.histogram2d(near[:, 0], near[:, 1], bins=[edges, edges])
+    column, row = np.unravel_index(np.argmax(density), density.shape)
+    peak = np.array([edges[column], edges[row]]) + REST_RADIUS / 4
+    for _ in range(3):  # from the densest cell to the middle of its surroundings
+        peak = np.median(near[_within(near, peak)], axis=0)
+    resting = _within(near, peak)
+    if resting.sum() < max(MIN_REST_FRAMES, MIN_REST_SHARE * len(near)):
+        return None
+    return peak
+
+
+def _within(places: np.ndarray, spot: np.ndarray) -> np.ndarray:
+    """Whether each place lies within the rest radius of a spot: (N,) bool."""
+    return np.asarray(np.hypot(*(places - spot).T) <= REST_RADIUS)

@@ -1,0 +1,191 @@
+"""Overlay crops -> raw readings: a SegFormer over two consecutive panels side by side.
+
+The network segments: its output is a map of two logits at a quarter of the input's size. "Pressed",
+averaged over a button's tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid
+whose expectation is the stick's place. ``evidence`` says what its 16 input channels are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+from extraction.evidence import CHANNELS, Reference, compare, join_pairs, reference_of
+from extraction.rectify import PANEL_WH, TILE_XY, Rectifier, tile_size
+from extraction.records import Placement, Readings, SourceError
+from templates.catalogue import Template
+from templates.controls import BUTTONS, STICKS
+from templates.scene import Scene
+
+GRID: Final = 11
+STRIDE: Final = 4
+BATCH: Final = 32
+WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
+
+
+class ParserConfig(BaseModel):
+    """The network's size. Stored inside the weights, so that a file says what it fits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden_sizes: tuple[int, ...] = (24, 48, 96, 128)
+    depths: tuple[int, ...] = (1, 1, 1, 1)
+    heads: tuple[int, ...] = (1, 2, 4, 4)
+    decoder_size: int = 64
+
+
+class ParserNet(nn.Module):
+    """The SegFormer and the reading of its map."""
+
+    def __init__(self, config: ParserConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.segformer = SegformerForSemanticSegmentation(
+            SegformerConfig(
+                num_channels=CHANNELS,
+                num_labels=2,  # pressed, stick
+                hidden_sizes=list(config.hidden_sizes),
+                depths=list(config.depths),
+                num_attention_heads=list(config.heads),
+                decoder_hidden_size=config.decoder_size,
+                classifier_dropout_prob=0.0,
+                drop_path_rate=0.0,
+            )
+        )
+
+    def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 16, 88, 216) -> button logits (B, 17) and stick grid logits (B, 2, 11, 11)."""
+        cells = self.segformer(pairs).logits
+        pressed, stick = cells[..., PANEL_WH[0] // STRIDE :].unbind(1)  # the right panel is the current frame
+        buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
+        return buttons, torch.stack([_tile(stick, name) for name in STICKS], 1)
+
+
+def _tile(cells: Tensor, control: str) -> Tensor:
+    """A control's part of a (B, 22, 27) map."""
+    x, y = (corner // STRIDE for corner in TILE_XY[control])
+    size = tile_size(control) // STRIDE
+    return cells[:, y : y + size, x : x + size]
+
+
+def stick_place(grid_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Expectation of stick grids, finer than a cell.
+
+    (..., 11, 11) logits -> (..., 2) place [x, y] in half tiles, in (-1, 1), and (...) the probability
+    mass within one cell of it.
+    """
+    mass = grid_logits.flatten(-2).softmax(-1).unflatten(-1, (GRID, GRID))
+    cells = cell_centres(grid_logits.device)
+    place = torch.stack([(mass.sum(-2) * cells).sum(-1), (mass.sum(-1) * cells).sum(-1)], -1)
+    reach = 1.5 * (2 / GRID)
+    near_x = (cells - place[..., :1]).abs() <= reach
+    near_y = (cells - place[..., 1:]).abs() <= reach
+    certainty = (mass * near_y[..., :, None] * near_x[..., None, :]).sum((-1, -2))
+    return place, certainty
+
+
+def cell_centres(device: torch.device | str = "cpu") -> Tensor:
+    """(11,) centres of the grid's cells in half tiles."""
+    return (torch.arange(GRID, device=device, dtype=torch.float32) - GRID // 2) * (2 / GRID)
+
+
+def stick_gain(scene: Scene) -> np.ndarray:
+    """Half tiles -> stick units: (2, 2) float32, [left, right] x [x, y]; 0 for a stick that is not shown."""
+    gain = np.zeros((2, 2), np.float32)
+    for name, stick in scene.sticks.items():
+        gain[STICKS.index(name)] = np.array(stick.extent) / np.array(stick.travel)
+    return gain
+
+
+class Parser:
+    """The trained network on one device. Load once, then ``open`` it on each placement."""
+
+    def __init__(self, net: ParserNet, device: torch.device, info: dict[str, Any]) -> None:
+        self.net = net.to(device).eval()
+        self.device = device
+        self.info = info
+        # bfloat16 doubles the speed where the processor has it and is emulated, slowly, where it does not.
+        self._half = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+    @classmethod
+    def load(cls, weights: Path | None = None, device: str = "auto") -> Parser:
+        """The shipped weights, or a file of one's own. ``device``: auto, cpu or cuda."""
+        path = weights or WEIGHTS
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            with safe_open(path, "pt") as file:
+                info = json.loads((file.metadata() or {}).get("padtrace", "{}"))
+            net = ParserNet(ParserConfig.model_validate(info.get("config", {})))
+            net.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise SourceError(
+                f"{path} does not hold weights of this parser ({first}); train them with `padtrace train parser`"
+            ) from error
+        return cls(net, torch.device(device), info)
+
+    @property
+    def version(self) -> str:
+        """What identifies the weights in a report."""
+        return str(self.info.get("version", "unversioned"))
+
+    def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> PlacedParser:
+        """A reader of one placement in frames of ``frame_wh`` pixels."""
+        return PlacedParser(self, template, placement, frame_wh)
+
+    @torch.inference_mode()
+    def read_pairs(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """The network on a batch, in float32 whatever it computes in."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            buttons, sticks = self.net(pairs)
+        return buttons.float(), sticks.float()
+
+
+class PlacedParser:
+    """Reads one placement's crops in order. Keeps the last panel, so that crops can come in portions."""
+
+    def __init__(
+        self, parser: Parser, template: Template, placement: Placement, frame_wh: tuple[int, int]
+    ) -> None:
+        self._parser = parser
+        self._rectifier = Rectifier(template.scene, placement, frame_wh)
+        reference = reference_of(template)
+        self._reference = Reference(reference.panels.to(parser.device), reference.caps.to(parser.device))
+        self._gain = stick_gain(template.scene)
+        self._last: Tensor | None = None
+
+    @property
+    def box_xywh(self) -> tuple[int, int, int, int]:
+        """The part of the frame that ``read`` wants, in pixels."""
+        return self._rectifier.box_xywh
+
+    def panel(self, crop: np.ndarray) -> np.ndarray:
+        """One crop's panel, (88, 108, 3) uint8; pure, so that other threads may prepare panels."""
+        return self._rectifier.panel(crop)
+
+    def read(self, panels: Sequence[np.ndarray]) -> Readings:
+        """Readings of the next frames, from their panels. The first frame is paired with itself."""
+        parts = [self._read_batch(panels[i : i + BATCH]) for i in range(0, len(panels), BATCH)]
+        return Readings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _read_batch(self, panels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        now = torch.from_numpy(np.stack(panels)).to(self._parser.device).permute(0, 3, 1, 2).float() / 255
+        now = torch.cat([now, compare(now, self._reference)], 1)
+        first = now[:1] if self._last is None else self._last
+        before = torch.cat([first, now[:-1]])
+        self._last = now[-1:]
+        logits, grids = self._parser.read_pairs(join_pairs(before, now, self._reference.panels[None]))
+        place, certainty = stick_place(grids)
+        sticks = place.cpu().numpy() * self._gain
+        return logits.cpu().numpy(), sticks, certainty.cpu().numpy()

@@ -1,0 +1,79 @@
+"""Types that cross stages. Frozen, checked, and the same names everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+
+class SourceError(Exception):
+    """A source that cannot be read. Its text is one sentence: what was expected, found, and what to do."""
+
+
+class Reason(StrEnum):
+    """Why there is no placement, or why a chunk is dropped."""
+
+    NO_FRAMES = "no_frames"
+    NO_OVERLAY = "no_overlay"
+    INACTIVE = "inactive"
+    NOT_COVERED = "not_covered"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame of a video.
+
+    index: 0-based, in decode order. pts_s: the frame's own presentation time in seconds.
+    rgb: (H, W, 3) uint8, upright (display rotation applied).
+    """
+
+    index: int
+    pts_s: float
+    rgb: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where one template sits in one video, and when.
+
+    affine: (2, 3) float64, canvas units -> pixels of the upright frame.
+    box_xywh: the canvas in the frame, pixels, clipped to the frame.
+    inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
+    start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
+    """
+
+    template_id: str
+    family: str
+    affine: np.ndarray
+    box_xywh: tuple[int, int, int, int]
+    inliers: int
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if self.affine.shape != (2, 3):
+            raise ValueError(f"Placement.affine must have shape (2, 3), found {self.affine.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """Raw readings of T frames, before any per-video calibration.
+
+    logits: (T, 17) float32, positive means pressed; meaningless where the overlay does not show the control.
+    sticks: (T, 2, 2) float32, [left, right] x [x, y] in units of the template's travel; negative y is up.
+    stick_certainty: (T, 2) float32 in [0, 1], probability mass near the reading.
+    """
+
+    logits: np.ndarray
+    sticks: np.ndarray
+    stick_certainty: np.ndarray
+
+    def __post_init__(self) -> None:
+        length = len(self.logits)
+        shapes = {"logits": (length, 17), "sticks": (length, 2, 2), "stick_certainty": (length, 2)}
+        for name, shape in shapes.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ValueError(f"Readings.{name} must have shape {shape}, found {found}")

@@ -1,0 +1,109 @@
+"""Frame + placement + scene -> the parser's panel: one tile per control, each always in the same place.
+
+Layouts differ from pad to pad; a panel does not. The matched template says where each control is, so
+the parser only has to tell a pressed tile from a released one, and where in its tile a stick stands.
+
+    panel, 108 x 88 px            x 0..44   j_left above j_right, 44 x 44 px each
+                                  x 44..108 the 17 buttons, 16 x 16 px each, 4 to a row
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from extraction.records import Placement
+from templates.controls import BUTTONS, STICKS
+from templates.scene import Box, Scene
+
+STICK_TILE: Final = 44  # 11 cells of the parser's stride of 4
+BUTTON_TILE: Final = 16
+PANEL_WH: Final = (STICK_TILE + 4 * BUTTON_TILE, 2 * STICK_TILE)
+BUTTON_MARGIN: Final = 0.25  # of the control's box, on every side: room for a placement that is a little off
+WORKING_WIDTH: Final = 200  # px; a wider overlay is shrunk to it, tiles would skip pixels otherwise
+
+# Where each control's tile starts in the panel.
+TILE_XY: Final = {
+    **{name: (0, STICK_TILE * i) for i, name in enumerate(STICKS)},
+    **{name: (STICK_TILE + BUTTON_TILE * (i % 4), BUTTON_TILE * (i // 4)) for i, name in enumerate(BUTTONS)},
+}
+
+
+def tile_size(control: str) -> int:
+    """Side of a control's tile in panel pixels."""
+    return STICK_TILE if control in STICKS else BUTTON_TILE
+
+
+def tile_map(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Where every panel pixel looks.
+
+    Returns ``points`` (88, 108, 2) float32, the canvas point of each pixel's centre (NaN where no control
+    is), and ``stick_units`` (88, 108, 2) float32, inside stick tiles that point as a stick value (0 at the
+    neutral, 1 at full tilt right or down), 0 elsewhere.
+    """
+    width, height = PANEL_WH
+    points = np.full((height, width, 2), np.nan, np.float32)
+    stick_units = np.zeros((height, width, 2), np.float32)
+    for control, box in scene.boxes.items():
+        (x, y), size = TILE_XY[control], tile_size(control)
+        tile = _grid_over(box if control in STICKS else _with_margin(box), size)
+        points[y : y + size, x : x + size] = tile
+        if control in STICKS:
+            stick = scene.sticks[control]
+            stick_units[y : y + size, x : x + size] = (tile - stick.centre) / stick.travel
+    return points, stick_units
+
+
+class Rectifier:
+    """Cuts panels out of one placement's frames.
+
+    ``box_xywh`` is the part of the frame that it needs; ``panels`` takes crops of exactly that box.
+    """
+
+    def __init__(self, scene: Scene, placement: Placement, frame_wh: tuple[int, int]) -> None:
+        points, _ = tile_map(scene)
+        known = np.isfinite(points[..., 0])
+        target = np.full_like(points, -1e4)
+        target[known] = points[known] @ placement.affine[:, :2].T.astype(np.float32) + placement.affine[:, 2]
+        self.box_xywh = _covering_box(target[known], frame_wh)
+        x, y, w, h = self.box_xywh
+        overlay_width = float(np.hypot(*placement.affine[:, 0])) * scene.canvas[0]
+        shrink = min(1.0, WORKING_WIDTH / overlay_width)
+        self._size_wh = (max(1, round(w * shrink)), max(1, round(h * shrink)))
+        scale = np.array([self._size_wh[0] / w, self._size_wh[1] / h], np.float32)
+        # A point is at p in frame pixels when pixel (i, j) covers [i, i + 1): its centre is at i + 0.5.
+        self._map = ((target - (x, y)) * scale - 0.5).astype(np.float32)
+
+    def panel(self, crop: np.ndarray) -> np.ndarray:
+        """(h, w, 3) uint8 crop of ``box_xywh`` -> (88, 108, 3) uint8; black where no control is."""
+        if crop.shape[1::-1] != self._size_wh:
+            crop = cv2.resize(crop, self._size_wh, interpolation=cv2.INTER_AREA)
+        return cv2.remap(crop, self._map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+
+def _grid_over(box: Box, size: int) -> np.ndarray:
+    """Centres of ``size`` x ``size`` equal cells over a box: (size, size, 2) float32."""
+    x, y, w, h = box
+    cells = (np.arange(size, dtype=np.float32) + 0.5) / size
+    return np.stack(np.meshgrid(x + w * cells, y + h * cells), -1)
+
+
+def _with_margin(box: Box) -> Box:
+    x, y, w, h = box
+    return (
+        x - BUTTON_MARGIN * w,
+        y - BUTTON_MARGIN * h,
+        w * (1 + 2 * BUTTON_MARGIN),
+        h * (1 + 2 * BUTTON_MARGIN),
+    )
+
+
+def _covering_box(points: np.ndarray, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The even-aligned box around points, with 2 px to spare, clipped to the frame."""
+    low = np.floor((points.min(0) - 2) / 2).astype(int) * 2
+    high = np.ceil((points.max(0) + 2) / 2).astype(int) * 2
+    x0, y0 = (int(np.clip(low[i], 0, frame_wh[i] - 1)) for i in (0, 1))
+    x1, y1 = (int(np.clip(high[i], (x0, y0)[i] + 1, frame_wh[i])) for i in (0, 1))
+    return (x0, y0, x1 - x0, y1 - y0)

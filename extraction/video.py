@@ -1,0 +1,350 @@
+"""Video file -> frames with their own presentation times. The only place that decodes.
+
+A frame's time is its own (``pts`` x time base): neither a constant rate nor the declared frame count is
+trusted. Frames come upright, the display rotation of phone videos is applied. Turning a whole frame into
+RGB costs more than half of what decoding does, so a ``DecodedFrame`` converts only what is asked of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from extraction.records import SourceError
+
+# Planes of 8 bits, colour at half size both ways: what a crop can be cut from before it is converted.
+PLANAR_420: Final = ("yuv420p", "yuvj420p")
+TIMES_FALLBACK: Final = "remux it, for example into an mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video says about itself; its frames are the truth.
+
+    width, height: pixels of the upright frame. fps, duration_s, frames: as declared, None where nothing is.
+    rotation: degrees counterclockwise that were applied to make it upright; 0, 90, 180 or 270.
+    """
+
+    width: int
+    height: int
+    fps: float | None
+    duration_s: float | None
+    frames: int | None
+    rotation: int
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Converters:
+    """Scalers, one per use: each keeps its tables from frame to frame. Not safe to share between threads."""
+
+    full: VideoReformatter = field(default_factory=VideoReformatter)
+    crop: VideoReformatter = field(default_factory=VideoReformatter)
+    thumbnail: VideoReformatter = field(default_factory=VideoReformatter)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedFrame:
+    """One decoded frame, converted on request, on the thread that decodes.
+
+    index: 0-based, in decode order. pts_s: the frame's own presentation time in seconds.
+    """
+
+    index: int
+    pts_s: float
+    _frame: av.VideoFrame
+    _quarters: int
+    _converters: _Converters
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Upright width and height in pixels."""
+        wide, high = self._frame.width, self._frame.height
+        return (high, wide) if self._quarters % 2 else (wide, high)
+
+    def rgb(self) -> np.ndarray:
+        """The whole upright frame: (H, W, 3) uint8."""
+        return self._upright(_rgb_of(self._converters.full, self._frame))
+
+    def crop(self, x: int, y: int, w: int, h: int) -> np.ndarray:
+        """The box of the upright frame, which must lie inside it: (h, w, 3) uint8.
+
+        Equal to that part of ``rgb()`` where the box is even; odd sides round colour to the next pixel.
+        """
+        width, height = self.size_wh
+        if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
+            raise ValueError(f"expected a box inside {width}x{height}, found {(x, y, w, h)}")
+        if self._frame.format.name not in PLANAR_420:
+            return np.ascontiguousarray(self.rgb()[y : y + h, x : x + w])
+        cx, cy, cw, ch = self._coded_box(x, y, w, h)
+        # Grow to even sides: a colour sample belongs to 2 x 2 pixels.
+        x0, y0 = cx & ~1, cy & ~1
+        x1, y1 = cx + cw + (cx + cw) % 2, cy + ch + (cy + ch) % 2
+        cut = _rgb_of(self._converters.crop, _cut_planes(self._frame, x0, y0, x1, y1))
+        return self._upright(cut[cy - y0 : cy - y0 + ch, cx - x0 : cx - x0 + cw])
+
+    def thumbnail(self, side: int) -> np.ndarray:
+        """The whole upright frame, squeezed to (side, side, 3) uint8, area-averaged."""
+        return self._upright(_rgb_of(self._converters.thumbnail, self._frame, side))
+
+    def _upright(self, coded: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.rot90(coded, self._quarters))
+
+    def _coded_box(self, x: int, y: int, w: int, h: int) -> tuple[int, int, int, int]:
+        """A box of the upright frame in the frame as it is coded."""
+        wide, high = self._frame.width, self._frame.height
+        match self._quarters:
+            case 0:
+                return (x, y, w, h)
+            case 1:
+                return (wide - y - h, x, h, w)
+            case 2:
+                return (wide - x - w, high - y - h, w, h)
+            case _:
+                return (y, high - x - w, h, w)
+
+
+class VideoReader:
+    """One pass over one video, in order. A context manager; opening it decodes the first frame.
+
+    After ``frames()`` is exhausted, ``decoded``, ``untimed`` (frames left out because they have no
+    presentation time), ``damaged`` (packets that did not decode) and ``cut_short`` tell how it went.
+    Raises SourceError where there is nothing to decode.
+    """
+
+    def __init__(self, path: Path, reference_only: bool = False) -> None:
+        """``reference_only`` skips the frames that no other frame refers to: faster, not every frame."""
+        self.path = path
+        self._container = _open(path)
+        try:
+            self._stream = _first_video_stream(self._container, path)
+            self._stream.thread_type = "AUTO"
+            if reference_only:
+                self._stream.codec_context.skip_frame = "NONREF"
+            self._converters = _Converters()
+            self.decoded = self.untimed = self.damaged = 0
+            self._stopped = False
+            decoder = self._decode()
+            first = next(decoder, None)
+            if first is None:
+                raise SourceError(self._why_nothing())
+            self._frames: Iterator[DecodedFrame] = chain([first], decoder)
+            self.info = self._describe(first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether decoding ended before the declared end: a broken file, or fewer than 99% of its frames."""
+        declared = self.info.frames or 0
+        return self._stopped or self.decoded + self.untimed < 0.99 * declared
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        """The frames in decode order, once."""
+        return self._frames
+
+    def skip_towards(self, pts_s: float, from_s: float) -> None:
+        """Go on from the last keyframe before a time, if that is ahead of ``from_s``, where one stands.
+
+        FFmpegError where the container cannot be sought.
+        """
+        time_base = self._stream.time_base
+        assert time_base is not None
+        target = int(pts_s / time_base)
+        index = self._stream.index_entries
+        entry = index.search_timestamp(target)
+        if entry < 0 or index[entry].timestamp * time_base > from_s:
+            self._container.seek(target, stream=self._stream)
+            self._frames = self._decode()
+
+    @property
+    def start_s(self) -> float:
+        """The declared time of the first frame, in seconds."""
+        start, time_base = self._stream.start_time, self._stream.time_base
+        return float(start * time_base) if start is not None and time_base is not None else 0.0
+
+    def _decode(self) -> Iterator[DecodedFrame]:
+        """Frames that have a time. What does not decode is counted and left out."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except FFmpegError:
+                self._stopped = True
+                return
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                self.damaged += 1
+                continue
+            for frame in frames:
+                if not isinstance(frame, av.VideoFrame):
+                    continue
+                if frame.pts is None or frame.time_base is None:
+                    self.untimed += 1
+                    continue
+                quarters = round(frame.rotation / 90) % 4
+                pts_s = float(frame.pts * frame.time_base)
+                yield DecodedFrame(self.decoded, pts_s, frame, quarters, self._converters)
+                self.decoded += 1
+
+    def _describe(self, first: DecodedFrame) -> VideoInfo:
+        stream = self._stream
+        rate = stream.average_rate or stream.guessed_rate
+        width, height = first.size_wh
+        return VideoInfo(
+            width=width,
+            height=height,
+            fps=float(rate) if rate else None,
+            duration_s=self._duration_s(),
+            frames=stream.frames or None,
+            rotation=first._quarters * 90,
+            codec=stream.codec_context.name,
+        )
+
+    def _duration_s(self) -> float | None:
+        if self._stream.duration is not None and self._stream.time_base is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration is not None:
+            return self._container.duration / av.time_base
+        return None
+
+    def _why_nothing(self) -> str:
+        if self.untimed:
+            return f"expected frames with presentation times in {self.path}, found none; {TIMES_FALLBACK}"
+        return f"expected a video in {self.path}, found no frame that decodes; download or export it again"
+
+
+def probe(path: Path) -> VideoInfo:
+    """What a video says about itself; SourceError where nothing decodes."""
+    with VideoReader(path) as video:
+        return video.info
+
+
+def read_frames(path: Path) -> Iterator[DecodedFrame]:
+    """Every frame that decodes, in decode order; SourceError where there is none."""
+    with VideoReader(path) as video:
+        yield from video.frames()
+
+
+def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]:
+    """At most ``count`` distinct frames spread over the video: (pts_s, (H, W, 3) uint8 rgb), by time.
+
+    A long video is sampled by seeking; a short one, or one that cannot be sought, is decoded through.
+    """
+    with VideoReader(path) as video:
+        info = video.info
+        if info.duration_s is not None and info.duration_s * (info.fps or 0) > 8 * count:
+            times = video.start_s + info.duration_s * (np.arange(count) + 0.5) / count
+            samples = _sample_by_seeking(path, times.tolist())
+            if 2 * len(samples) >= count:
+                return samples  # fewer: the container cannot be sought, or its end is missing
+        return _sample_in_passing(video.frames(), count)
+
+
+def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, np.ndarray]]:
+    """The first frame at or after each of increasing times."""
+    samples: list[tuple[float, np.ndarray]] = []
+    position_s = -np.inf
+    with VideoReader(path, reference_only=True) as video:
+        for target_s in times:
+            try:
+                video.skip_towards(target_s, position_s)
+            except FFmpegError:
+                return samples
+            for frame in video.frames():
+                if frame.pts_s >= target_s and frame.pts_s > position_s:
+                    samples.append((frame.pts_s, frame.rgb()))
+                    position_s = frame.pts_s
+                    break
+    return samples
+
+
+def _sample_in_passing(frames: Iterator[DecodedFrame], count: int) -> list[tuple[float, np.ndarray]]:
+    """Every n-th frame; n doubles whenever twice as many as wanted are kept, so memory stays bounded."""
+    kept: list[tuple[float, np.ndarray]] = []
+    every = 1
+    for position, frame in enumerate(frames):
+        if position % every == 0:
+            kept.append((frame.pts_s, frame.rgb()))
+            if len(kept) > 2 * count:
+                kept, every = kept[::2], every * 2
+    chosen = np.unique(np.linspace(0, len(kept) - 1, min(count, len(kept))).round().astype(int))
+    return [kept[i] for i in chosen]
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise SourceError(f"expected a video file at {path}, found {found}; check the path")
+    try:
+        # Local files only: a playlist in a video's clothes must not reach the network.
+        return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
+    except (FFmpegError, OSError) as error:
+        reason = error.strerror or str(error)
+        raise SourceError(
+            f"expected a video in {path}, found data that cannot be opened ({reason}); "
+            "download or export it again"
+        ) from error
+
+
+def _first_video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The first moving picture; the cover of an audio file is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    found = "only sound" if container.streams.audio else "no video stream"
+    raise SourceError(f"expected a video in {path}, found {found}; name a file with pictures")
+
+
+def _rgb_of(converter: VideoReformatter, frame: av.VideoFrame, side: int | None = None) -> np.ndarray:
+    """A frame as it is coded: (H, W, 3) uint8, or (side, side, 3)."""
+    rgb = converter.reformat(
+        frame, side, side, "rgb24", interpolation=Interpolation.AREA if side else None, threads=1
+    )
+    return rgb.to_ndarray()
+
+
+def _cut_planes(frame: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> av.VideoFrame:
+    """The box [x0, x1) x [y0, y1), even corners, of a frame with planes at 4:2:0.
+
+    At the far edge of a frame with odd sides, the last row and column are repeated.
+    """
+    luma, *chroma = (
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes
+    )
+    w, h = x1 - x0, y1 - y0
+    planes = [luma[y0:y1, x0 : min(x1, frame.width)]]
+    planes += [plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in chroma]
+    shapes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)]
+    packed = np.concatenate([_padded(*pair).ravel() for pair in zip(planes, shapes, strict=True)])
+    cut = av.VideoFrame.from_ndarray(packed.reshape(h * 3 // 2, w), format=frame.format.name)
+    cut.colorspace, cut.color_range = frame.colorspace, frame.color_range
+    return cut
+
+
+def _padded(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    if plane.shape == shape:
+        return plane
+    return np.pad(plane, [(0, want - have) for want, have in zip(shape, plane.shape, strict=True)], "edge")

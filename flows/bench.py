@@ -1,0 +1,145 @@
+"""``make bench``: speed and memory of the whole chain on this machine, on one clip.
+
+The sample clip is looped to 60 and 600 seconds by copying its packets. Everything but decoding is
+measured in a fresh process that reports on itself, so that no figure inherits another's memory or warmth.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+from rich.console import Console
+from rich.table import Table
+
+SAMPLE: Final = Path("sample/video.mp4")
+SHORT_S, LONG_S = 60.0, 600.0
+RENDER_GROUPS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """One extraction in a process of its own. ``startup_s``: imports and weights, once per run."""
+
+    startup_s: float
+    extract_s: float
+    peak_mib: float
+
+
+def main() -> None:
+    """Measure and print; or, as a child process, do one measurement and print it as JSON."""
+    if len(sys.argv) > 1:
+        print(json.dumps(_CHILDREN[sys.argv[1]](*sys.argv[2:])))
+        return
+    if not SAMPLE.exists():
+        sys.exit(f"expected the sample clip at {SAMPLE}, found nothing; run from the root of the repository")
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder, console.status("measuring: some minutes"):
+        table = measure(Path(folder))
+    console.print(table)
+
+
+def measure(folder: Path) -> Table:
+    """All figures as a table."""
+    short, long = (folder / f"{seconds:.0f}s.mp4" for seconds in (SHORT_S, LONG_S))
+    loop_packets(SAMPLE, short, SHORT_S)
+    loop_packets(SAMPLE, long, LONG_S)
+    frames, decode_s = decode(short)
+    runs = [
+        Extraction(**_in_child("extract", str(video), str(folder / video.stem))) for video in (short, long)
+    ]
+    pairs_per_s = _in_child("render", str(RENDER_GROUPS))["pairs_per_s"]
+    speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
+    with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
+
+    table = Table("figure", "measured", title=f"{SAMPLE} looped to {SHORT_S:.0f} s, {frames} frames")
+    table.columns[1].justify = "right"
+    table.add_row("decoding alone", f"{speeds[0]:.0f} frames/s")
+    table.add_row("whole extraction, localisation and shards included", f"{speeds[1]:.0f} frames/s")
+    table.add_row("ratio", f"{speeds[1] / speeds[0]:.2f}")
+    table.add_row("start-up, once per run (imports, weights)", f"{runs[0].startup_s:.1f} s")
+    table.add_row("ratio when the start-up is counted too", f"{with_startup / speeds[0]:.2f}")
+    table.add_row(f"peak memory, {SHORT_S:.0f} s video", f"{runs[0].peak_mib:.0f} MiB")
+    table.add_row(f"peak memory, {LONG_S:.0f} s video", f"{runs[1].peak_mib:.0f} MiB")
+    table.add_row("training pairs rendered", f"{pairs_per_s:.0f} pairs/s")
+    return table
+
+
+def loop_packets(source: Path, target: Path, seconds: float) -> None:
+    """Copy the video packets of ``source`` again and again, without decoding, until ``seconds`` are full."""
+    with av.open(str(source)) as first, av.open(str(target), "w") as output:
+        stream = output.add_stream_from_template(first.streams.video[0])
+        packets = [packet for packet in first.demux(video=0) if packet.pts is not None]
+        stamps = [(packet.pts or 0, packet.dts or 0) for packet in packets]
+        begin = min(pts for pts, _ in stamps)
+        span = max(pts for pts, _ in stamps) - begin
+        span += round(span / (len(stamps) - 1))  # the last frame is shown as long as the others
+        base = float(first.streams.video[0].time_base or 1)
+        loops = 0
+        while loops * span * base < seconds:
+            for packet, (pts, dts) in zip(packets, stamps, strict=True):
+                if (pts - begin + loops * span) * base < seconds:
+                    packet.stream, packet.pts, packet.dts = stream, pts + loops * span, dts + loops * span
+                    packet.time_base = first.streams.video[0].time_base or packet.time_base
+                    output.mux(packet)
+            loops += 1
+
+
+def decode(video: Path) -> tuple[int, float]:
+    """Frames, and the seconds it takes to decode them on all cores without looking at them."""
+    started = time.perf_counter()
+    with av.open(str(video)) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        frames = sum(1 for _ in container.decode(video=0))
+    return frames, time.perf_counter() - started
+
+
+def _in_child(what: str, *arguments: str) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.bench", what, *arguments], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _extract(video: str, out: str) -> dict[str, float]:
+    started = time.perf_counter()
+    from extraction.extract import ExtractOptions, extract_video
+    from extraction.parse import Parser
+    from templates.catalogue import all_templates
+
+    templates, parser = all_templates(), Parser.load()
+    ready = time.perf_counter()
+    extract_video(Path(video), Path(out), templates, parser, ExtractOptions())
+    done = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 if sys.platform != "darwin" else 1024**2
+    )
+    return asdict(Extraction(ready - started, done - ready, peak))
+
+
+def _render(groups: str) -> dict[str, float]:
+    from synthetic.backgrounds import Backgrounds
+    from synthetic.compose import GROUP, Composer
+    from templates.catalogue import library
+
+    composer = Composer(library(), Backgrounds(None), seed=0)
+    for _ in range(2):  # the first pass rasterises drawings, as the first minutes of a training run do
+        started = time.perf_counter()
+        for group in range(int(groups)):
+            composer.group(group)
+    return {"pairs_per_s": int(groups) * GROUP / (time.perf_counter() - started)}
+
+
+_CHILDREN: Final = {"extract": _extract, "render": _render}
+
+if __name__ == "__main__":
+    main()

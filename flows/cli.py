@@ -1,0 +1,364 @@
+"""The command line, console script ``padtrace``.
+
+Libraries that take seconds to import (torch, OpenCV, PyArrow) are imported inside the commands that use
+them, so that ``--help`` and a usage error answer at once. Exit codes: 0 done, 1 at least one source
+failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from flows.arguments import parse_box, parse_states
+from flows.sources import find_videos
+from flows.terminal import Faults, err, out, print_json, progress_bar, wrong_usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from flows.benchmark import Result
+
+app = typer.Typer(
+    help="Reads the controller overlay in gameplay videos and writes frame-action training data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+templates_app = typer.Typer(help="The overlays that padtrace knows.", no_args_is_help=True)
+train_app = typer.Typer(help="Training on synthetic pictures.", no_args_is_help=True)
+app.add_typer(templates_app, name="templates")
+app.add_typer(train_app, name="train")
+
+RANDOM_PADS: Final = 400  # made-up layouts that the parser trains on beside the library
+
+
+class Device(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Recipe(StrEnum):
+    PAPER = "paper"
+    CPU = "cpu"
+
+
+class Program(StrEnum):
+    INPUT_OVERLAY = "input-overlay"
+
+
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files, or folders of videos.")]
+TemplatesDir = Annotated[
+    Path | None, typer.Option("--templates", metavar="DIR", help="Imported templates, besides the library.")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where the network runs.")]
+MinInliers = Annotated[int, typer.Option(min=3, help="Matches that an overlay must have.")]
+SampleFrames = Annotated[int, typer.Option(min=1, help="Frames that are searched for the overlay.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log what happens.")]
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="padtrace")
+
+
+@app.command()
+def extract(
+    sources: Sources,
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the dataset is written.")],
+    templates: TemplatesDir = None,
+    device: DeviceOption = Device.AUTO,
+    no_frames: Annotated[bool, typer.Option("--no-frames", help="Write labels only, no pictures.")] = False,
+    box: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Where the overlay is, in pixels; needs --family.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which pad it shows; needs --box.")
+    ] = None,
+    min_inliers: MinInliers = 20,
+    sample_frames: SampleFrames = 25,
+    active_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of a chunk that must hold an action for it to be kept.")
+    ] = 0.5,
+    percentile: Annotated[
+        float, typer.Option(min=50, max=100, help="Percentile of stick deflection that becomes 1.")
+    ] = 99.0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Read the overlays of videos and write frame-action shards.
+
+    Run again, it does only what is not done yet. A video without an overlay is an answer, not an error.
+    """
+    if (box is None) != (family is None):
+        raise wrong_usage("--box and --family go together: where the overlay is, and which pad it shows")
+    by_hand = None if box is None else parse_box(box)
+    faults = Faults(debug)
+    tally: Counter[str] = Counter()
+    with faults.told():
+        from extraction.extract import ExtractOptions
+
+        options = ExtractOptions(
+            min_inliers=min_inliers,
+            sample_frames=sample_frames,
+            active_fraction=active_fraction,
+            percentile=percentile,
+            frames=not no_frames,
+        )
+        extractor = _Extractor(out_dir, templates, device, options)
+        for video in _videos(sources, faults):
+            with faults.told():
+                outcome = extractor.run(video)
+                tally[outcome.status] += 1
+    _tell_tally(tally, faults.count)
+    faults.exit()
+
+
+@app.command()
+def locate(
+    sources: Sources,
+    templates: TemplatesDir = None,
+    min_inliers: MinInliers = 20,
+    sample_frames: SampleFrames = 25,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say where the overlay is, and which one it is."""
+    faults = Faults(debug)
+    found: list[dict[str, Any]] = []
+    with faults.told():
+        from templates.catalogue import all_templates
+
+        known = all_templates(templates)
+        for video in _videos(sources, faults):
+            with faults.told():
+                found.append(_locate_one(video, known, min_inliers, sample_frames))
+                if not as_json:
+                    _tell_placements(found[-1])
+    if as_json and found:
+        print_json(found[0] if len(sources) == 1 and len(found) == 1 else found)
+    faults.exit()
+
+
+@app.command()
+def benchmark(
+    cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Folders of ground-truth cases.")],
+    templates: TemplatesDir = None,
+    device: DeviceOption = Device.AUTO,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Keep extractions here; one that is there already is used."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Score extractions against the logs that the overlays were drawn from."""
+    faults = Faults(debug)
+    results: list[Result] = []
+    with faults.told(), tempfile.TemporaryDirectory(prefix="padtrace-") as temporary:
+        from extraction.extract import ExtractOptions
+        from flows.benchmark import judge, read_case
+
+        extractor = _Extractor(out_dir or Path(temporary), templates, device, ExtractOptions())
+        for folder in cases:
+            with faults.told():
+                case = read_case(folder)
+                results.append(judge(folder, case, extractor.run(folder / "video.mp4").folder))
+    if as_json:
+        print_json([asdict(result) for result in results])
+    elif results:
+        out.print(_score_table(results))
+    faults.exit()
+
+
+@templates_app.command("list")
+def list_templates(templates: TemplatesDir = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the overlays that padtrace knows."""
+    faults = Faults(debug)
+    with faults.told():
+        from templates.catalogue import all_templates
+
+        scenes = [template.scene for template in all_templates(templates).values()]
+        rows = [{"id": scene.id, "family": scene.family, "known": list(scene.known)} for scene in scenes]
+        if as_json:
+            print_json(rows)
+        else:
+            table = Table("id", "family", "controls")
+            for scene in scenes:
+                table.add_row(scene.id, scene.family, str(len(scene.known)))
+            out.print(table)
+    faults.exit()
+
+
+@templates_app.command("show")
+def show_template(
+    template_id: Annotated[str, typer.Argument(metavar="ID", help="As `padtrace templates list` names it.")],
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="A held button, left_trigger=0.7 or j_left=0.5,-1. May be repeated."),
+    ] = None,
+    png: Annotated[Path | None, typer.Option("-o", metavar="PNG", help="Draw it into this file.")] = None,
+    width: Annotated[int, typer.Option(min=16, max=4096, help="Width of the drawing in pixels.")] = 512,
+    templates: TemplatesDir = None,
+    debug: Debug = False,
+) -> None:
+    """Describe one overlay; with -o, draw it in a state."""
+    states = parse_states(state or [])
+    faults = Faults(debug)
+    with faults.told():
+        from templates.catalogue import all_templates
+
+        known = all_templates(templates)
+        if template_id not in known:
+            raise wrong_usage(f"no template is called {template_id}; `padtrace templates list` names them")
+        scene = known[template_id].scene
+        if png is None:
+            out.print(f"{scene.id}: family {scene.family}, canvas {scene.canvas[0]:g} x {scene.canvas[1]:g}")
+            out.print(f"shows {', '.join(scene.known)}")
+            for note in scene.notes:
+                out.print(f"note: {note}", markup=False)
+        else:
+            from templates.draw import draw_rgba
+
+            _write_png(png, draw_rgba(known[template_id], states, width))
+            out.print(f"wrote {png}", markup=False)
+    faults.exit()
+
+
+@templates_app.command("import")
+def import_templates(
+    program: Annotated[Program, typer.Argument(metavar="PROGRAM", help="Its program: input-overlay.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A preset's JSON, or a folder of presets.")],
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the templates are written.")],
+    debug: Debug = False,
+) -> None:
+    """Import skins of another program as templates."""
+    faults = Faults(debug)
+    with faults.told():
+        from templates.catalogue import save_template
+        from templates.importers.input_overlay import import_input_overlay
+
+        for skin in import_input_overlay(path):
+            folder = save_template(skin.scene, skin.pictures, out_dir)
+            out.print(f"{skin.scene.id} ({skin.scene.family}) -> {folder}", markup=False)
+            for note in skin.scene.notes:
+                out.print(f"  note: {note}", markup=False)
+    faults.exit()
+
+
+@train_app.command("parser")
+def train_parser(
+    config: Annotated[Recipe, typer.Option(help="cpu: two cores. paper: as published.")] = Recipe.CPU,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there; default runs/CONFIG."),
+    ] = None,
+    backgrounds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Game pictures to draw on; made up without one.")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Game pictures to check on; made up without one.")
+    ] = None,
+    device: DeviceOption = Device.AUTO,
+    debug: Debug = False,
+) -> None:
+    """Train the parser on pictures that are rendered as it goes."""
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from synthetic.backgrounds import Backgrounds
+        from synthetic.pads import draw_pads
+        from synthetic.training import CONFIGS, train
+        from templates.catalogue import library
+
+        recipe = CONFIGS[config.value]
+        pads = library() | draw_pads(recipe.seed, RANDOM_PADS)
+        task = bar.add_task("training", total=recipe.samples)
+        weights = train(
+            recipe,
+            pads,
+            Backgrounds(backgrounds),
+            Backgrounds(held_out),
+            run or Path("runs") / config.value,
+            device=_resolve_device(device),
+            on_progress=lambda done, _, line: bar.update(
+                task, completed=done, description=f"loss {line['loss']:.3f}"
+            ),
+        )
+        out.print(f"wrote {weights}", markup=False)
+    faults.exit()
+
+
+def _videos(sources: Sequence[str], faults: Faults) -> Iterator[Path]:
+    """Every video that the sources name; a source that names none is told, and the rest goes on."""
+    for source in sources:
+        with faults.told():
+            yield from find_videos(source)
+
+
+def _resolve_device(device: Device) -> str:
+    """cpu or cuda; asking for a GPU that is not there is wrong usage."""
+    import torch
+
+    if device is Device.CUDA and not torch.cuda.is_available():
+        raise wrong_usage("--device cuda needs a GPU and a CUDA build of torch, found none; use --device cpu")
+    return "cuda" if device is not Device.CPU and torch.cuda.is_available() else "cpu"
+
+
+def _tell_placements(found: dict[str, Any]) -> None:
+    """One line for each placement of a source, or why there is none."""
+    for place in found["placements"]:
+        x, y, width, height = place["box"]
+        out.print(
+            f"{found['source']}: {place['template']} ({place['family']}) at {x},{y} size {width}x{height}, "
+            f"{place['start']:.1f} to {place['end']:.1f} s, {place['inliers']} inliers",
+            markup=False,
+        )
+    if not found["placements"]:
+        out.print(f"{found['source']}: no overlay ({found['reason']})", markup=False)
+
+
+def _score_table(results: Sequence[Result]) -> Table:
+    table = Table(
+        "case", "overlay", "box error", "stick R2", "buttons", "macro F1", "onset F1", "onset F1 ±1"
+    )
+    for result in results:
+        scores = result.scores
+        figures = (
+            (
+                scores.stick_r2_mean,
+                scores.button_accuracy,
+                scores.macro_f1,
+                scores.onset_f1,
+                scores.onset_f1_within_1,
+            )
+            if scores
+            else (None,) * 5
+        )
+        found = ", ".join(result.templates) or f"none ({result.reason})"
+        box = "-" if result.box_error_px is None else f"{result.box_error_px:.0f} px"
+        table.add_row(
+            result.name, found, box, *("-" if figure is None else f"{figure:.3f}" for figure in figures)
+        )
+    return table
+
+
+def _write_png(path: Path, rgba: np.ndarray) -> None:
+    """Write a picture; OSError where that is not possible."""
+    import cv2
+
+    ok, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
+    assert ok, "a uint8 RGBA picture always encodes"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.tobytes())

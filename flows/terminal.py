@@ -1,0 +1,69 @@
+"""What the commands share in talking to a person: one-sentence errors, logs, progress bars."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from extraction.records import SourceError
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class Faults:
+    """Tells the faults of a run in one sentence each, and counts them, so that the rest goes on."""
+
+    def __init__(self, debug: bool) -> None:
+        self.count = 0
+        self._debug = debug
+        logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell and count an error of one source, its output, or a template; others pass."""
+        from templates.catalogue import TemplateError
+
+        try:
+            yield
+        except (SourceError, TemplateError, OSError) as error:
+            self.count += 1
+            err.print(f"[red]error:[/red] {_sentence(error)}", markup=True)
+            if self._debug:
+                err.print(traceback.format_exc(), markup=False)
+
+    def exit(self) -> None:
+        """End the command: code 1 when anything failed."""
+        if self.count:
+            raise typer.Exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    from rich.markup import escape
+
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return escape(f"{error.filename}: {error.strerror.lower()}; mend that and run the command again")
+    return escape(str(error))
+
+
+def print_json(value: object) -> None:
+    """On standard output, plainly: no colours, no wrapping."""
+    print(json.dumps(value, indent=2))
+
+
+def wrong_usage(message: str) -> typer.BadParameter:
+    """An error in how the command was written: exit code 2."""
+    return typer.BadParameter(message)
+
+
+def progress_bar() -> Progress:
+    """Bars on standard error; silent when that is not a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    return Progress(*columns, TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal)

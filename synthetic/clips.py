@@ -1,0 +1,215 @@
+"""Whole clips with their truth: a real game, played by logged states, with a library overlay drawn over it.
+
+A case is a folder with ``video.mp4``, ``truth.parquet`` (one row per frame) and ``case.json`` (what was
+made, where the overlay is, which controls it shows); ``case.json`` is written last and marks it complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Literal
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from av.video.reformatter import ColorRange, Colorspace
+from pydantic import BaseModel, ConfigDict, Field
+
+from synthetic.backgrounds import draw_aspect, to_video
+from synthetic.games import EVAL_GAMES, open_game
+from synthetic.states import draw_states
+from templates.catalogue import Template, library
+from templates.controls import BUTTONS, STICKS, TRIGGERS, States
+from templates.draw import Raster, draw, rasterise
+
+TRUTH_SCHEMA: Final = pa.schema(
+    [("frame_index", pa.int64()), ("timestamp", pa.float64())]
+    + [(name, pa.bool_()) for name in BUTTONS]
+    + [(name, pa.list_(pa.float32())) for name in STICKS]
+    + [(f"{name}_value", pa.float32()) for name in TRIGGERS]
+)
+
+Corner = Literal["bottom-left", "bottom-right", "top-left", "top-right", "bottom"]
+_CORNERS: Final[tuple[Corner, ...]] = ("bottom-left", "bottom-right", "top-left", "top-right", "bottom")
+_STICK_TITLES: Final = {"j_left": "left_stick", "j_right": "right_stick"}  # as case.json calls them
+_DRAWN_AT_ONCE: Final = 32  # frames of overlay held in memory
+_BT709: Final = 1  # the number that ITU-T H.273 gives to its primaries, transfer and matrix
+_LIMITED: Final = 1
+
+
+class ClipOptions(BaseModel):
+    """How one clip is made; stored in its ``case.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    game: str
+    """A game of ``synthetic.games``: atari:<rom> or doom:<wad>/<map>."""
+    fps: int = Field(60, ge=1)
+    size: tuple[int, int] = (1280, 720)
+    """Width and height of the video, even."""
+    width_px: int = Field(260, ge=16)
+    """Width of the overlay in the video."""
+    place: Corner = "bottom-right"
+    margin_px: int = 16
+    """Between the overlay and the edges of the video."""
+    opacity: float = Field(1.0, gt=0, le=1)
+    crf: int = Field(26, ge=0, le=51)
+    preset: str = "veryfast"
+    seed: int = 0
+
+
+def render_clip(folder: Path, template: Template, states: States, options: ClipOptions) -> Path:
+    """Make the case ``folder``: one frame per state. A complete case is left as it is."""
+    about = folder / "case.json"
+    if about.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    raster = rasterise(template, options.width_px)
+    corner = find_corner(raster.size_wh, options)
+    _encode(compose_frames(raster, states, options, corner), folder / "video.mp4", options)
+    pq.write_table(truth_table(states, options.fps), folder / "truth.parquet", compression="zstd")
+    case = {
+        "name": folder.name,
+        "overlay": template.id,
+        "family": template.family,
+        "seconds": len(states) / options.fps,
+        **options.model_dump(),
+        "boxes": [[0.0, *corner, *raster.size_wh]],
+        "shown": sorted(_STICK_TITLES.get(name, name) for name in template.scene.known),
+    }
+    partial = about.with_suffix(".partial")
+    partial.write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, about)
+    return folder
+
+
+def truth_table(states: States, fps: float) -> pa.Table:
+    """The log of a clip: one row per frame, timestamps in seconds from 0."""
+    frame_index = np.arange(len(states))
+    columns: dict[str, object] = {"frame_index": frame_index, "timestamp": frame_index / fps}
+    columns |= {name: states.buttons[:, i] for i, name in enumerate(BUTTONS)}
+    columns |= {name: list(states.sticks[:, i]) for i, name in enumerate(STICKS)}
+    columns |= {f"{name}_value": states.triggers[:, i] for i, name in enumerate(TRIGGERS)}
+    return pa.table(columns, schema=TRUTH_SCHEMA)
+
+
+def make_evaluation(out: Path, seed: int, per_family: int = 3) -> list[Path]:
+    """One case per library drawing, at most ``per_family`` each, on games that training never sees.
+
+    The first drawing of every family comes first. Complete cases are kept, so that a second call goes on.
+    """
+    families: dict[str, list[Template]] = {}
+    for template in library().values():
+        families.setdefault(template.family, []).append(template)
+    cases: list[Path] = []
+    for turn in range(per_family):
+        for family in sorted(families):
+            if turn < len(families[family]):
+                template = families[family][turn]
+                options, states = _draw_case(np.random.default_rng((seed, len(cases))), len(cases) + turn)
+                cases.append(render_clip(out / template.id.replace("/", "_"), template, states, options))
+    return cases
+
+
+def make_sample(out: Path) -> Path:
+    """The clip of the repository: 22 s of Freedoom (BSD licence) with a library overlay, below 3 MB."""
+    options = ClipOptions(
+        game="doom:freedoom2/MAP01", place="bottom-right", width_px=260, crf=31, preset="slow", seed=48
+    )
+    states = draw_states(np.random.default_rng(2), 22 * options.fps, options.fps)
+    sticks = states.sticks.copy()
+    sticks[:, 0, 1] = -np.abs(sticks[:, 0, 1])  # walk ahead: backing off ends at the nearest wall
+    return render_clip(
+        out, library()["xbox_one/own"], States(states.buttons, sticks, states.triggers), options
+    )
+
+
+def _draw_case(rng: np.random.Generator, turn: int) -> tuple[ClipOptions, States]:
+    """How one evaluation clip is made: a Doom game for an even ``turn``, an Atari game for an odd one."""
+    games = [name for name in EVAL_GAMES if name.startswith(("doom", "atari")[turn % 2])]
+    fps = int(rng.choice([60, 60, 30]))
+    options = ClipOptions(
+        game=str(rng.choice(games)),
+        fps=fps,
+        width_px=round(float(np.exp(rng.uniform(np.log(120), np.log(420))))),
+        place=_CORNERS[rng.integers(len(_CORNERS))],
+        margin_px=int(rng.integers(0, 40)),
+        opacity=round(float(rng.choice([1.0, rng.uniform(0.5, 1.0)])), 2),
+        crf=int(rng.integers(23, 30)),
+        seed=int(rng.integers(2**31)),
+    )
+    return options, draw_states(rng, round(rng.uniform(12, 20)) * fps, fps)
+
+
+def find_corner(size_wh: tuple[int, int], options: ClipOptions) -> tuple[int, int]:
+    """x, y of the overlay's top left pixel in the video."""
+    (width, height), (overlay_w, overlay_h), margin = options.size, size_wh, options.margin_px
+    if overlay_w > width or overlay_h > height:
+        raise ValueError(
+            f"expected an overlay that fits into {options.size}, found {size_wh}; choose a smaller width_px"
+        )
+    left, right = min(margin, width - overlay_w), max(width - overlay_w - margin, 0)
+    top, bottom = min(margin, height - overlay_h), max(height - overlay_h - margin, 0)
+    x = (width - overlay_w) // 2 if options.place == "bottom" else left if "left" in options.place else right
+    return x, top if "top" in options.place else bottom
+
+
+def compose_frames(
+    raster: Raster, states: States, options: ClipOptions, corner: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """The finished frames: the game after each state, the overlay showing that state."""
+    (x, y), (width, height) = corner, raster.size_wh
+    overlays = _draw_overlays(raster, states, options.opacity)
+    for frame, (colour, keep) in zip(_play(states, options), overlays, strict=True):
+        window = frame[y : y + height, x : x + width]
+        window[:] = (window * keep + colour).round().clip(0, 255)
+        yield frame
+
+
+def _draw_overlays(raster: Raster, states: States, opacity: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Per state: premultiplied colour (H, W, 3) in 0..255, and the game's share (H, W, 1) in [0, 1]."""
+    for start in range(0, len(states), _DRAWN_AT_ONCE):
+        drawn = draw(raster, states[start : start + _DRAWN_AT_ONCE]).permute(0, 2, 3, 1).numpy() * opacity
+        for picture in drawn:
+            yield picture[..., :3] * 255, 1 - picture[..., 3:]
+
+
+def _play(states: States, options: ClipOptions) -> Iterator[np.ndarray]:
+    """(H, W, 3) uint8 video frames of the game; it keeps its own clock, so a slower game repeats pictures."""
+    rng = np.random.default_rng(options.seed)
+    with open_game(options.game, options.seed) as game:
+        game.step(states[:1], round(game.hz))
+        aspect, smooth = draw_aspect(rng, game.picture()), bool(rng.random() < 0.6)
+        for i in range(len(states)):
+            ticks = int((i + 1) * game.hz / options.fps) - int(i * game.hz / options.fps)
+            if ticks:
+                game.step(states[i : i + 1], ticks)
+            yield to_video(game.picture(), options.size, aspect, smooth).copy()
+
+
+def _encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> None:
+    """H.264, yuv420p, BT.709, as most videos come."""
+    partial = path.with_suffix(".partial")
+    with av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264", rate=options.fps, options={"crf": str(options.crf), "preset": options.preset}
+        )
+        stream.width, stream.height = options.size
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = Fraction(1, options.fps)
+        context = stream.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = _LIMITED
+        for index, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+            frame.pts, frame.time_base = index, Fraction(1, options.fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    os.replace(partial, path)

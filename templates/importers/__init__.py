@@ -1,0 +1,4 @@
+"""Importers: each turns one overlay program's skins into scenes.
+
+input_overlay   OBS input-overlay presets (JSON + PNG atlas)
+"""

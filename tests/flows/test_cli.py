@@ -1,0 +1,173 @@
+"""What a person meets on the command line: help, answers, one-sentence errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.arguments import parse_box, parse_states
+from flows.cli import app
+from flows.sources import find_videos
+from templates.controls import BUTTON_INDEX
+
+OVERLAYS = Path(__file__).resolve().parents[3] / "shared" / "overlays" / "input-overlay"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def only_sentence(result: Result) -> str:
+    """The one error line on standard error."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0].removeprefix("error: ")
+
+
+def test_help_answers_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from flows.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "assert not {'torch', 'cv2', 'pyarrow', 'transformers'} & set(sys.modules), 'heavy imports'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "extract" in done.stdout and "locate" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("extract",),  # neither a source nor a place to write
+        ("extract", "a.mp4"),  # no --out
+        ("extract", "a.mp4", "--out", "o", "--box", "1,2,3,4"),  # a box of what?
+        ("extract", "a.mp4", "--out", "o", "--family", "snes"),  # where?
+        ("extract", "a.mp4", "--out", "o", "--box", "1,2,3", "--family", "snes"),  # three numbers
+        ("extract", "a.mp4", "--out", "o", "--box", "1,2,0,4", "--family", "snes"),  # no width
+        ("extract", "a.mp4", "--out", "o", "--device", "abacus"),
+        ("extract", "a.mp4", "--out", "o", "--active-fraction", "2"),
+        ("templates", "import", "retrospy", "a", "--out", "o"),  # a program that is not supported
+        ("templates", "show", "no/such"),
+        ("templates", "show", "snes/own", "--state", "jump"),  # no such control
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_ends_with_code_2_and_writes_nothing(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unsupported_program_is_answered_with_those_that_work() -> None:
+    assert "input-overlay" in run("templates", "import", "retrospy", "a", "--out", "o").stderr
+
+
+@pytest.mark.parametrize("command", [("locate",), ("extract", "--out", "o")])
+def test_an_address_is_refused_in_one_sentence(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*command, "https://example.org/watch?v=1")
+    assert result.exit_code == 1
+    assert "download the video first" in only_sentence(result)
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    result = run("locate", tmp_path / "gone.mp4")
+    assert result.exit_code == 1
+    assert str(tmp_path / "gone.mp4") in only_sentence(result)
+
+
+def test_a_bad_template_folder_is_named(tmp_path: Path) -> None:
+    result = run("templates", "list", "--templates", tmp_path / "gone")
+    assert result.exit_code == 1
+    assert str(tmp_path / "gone") in only_sentence(result)
+
+
+def test_debug_adds_the_traceback(tmp_path: Path) -> None:
+    result = run("templates", "list", "--templates", tmp_path / "gone", "--debug")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+
+
+def test_listing_as_json_names_every_template_once() -> None:
+    rows = json.loads(run("templates", "list", "--json").stdout)
+    assert len(rows) >= 24
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert len({row["family"] for row in rows}) == 8
+    assert all(row["known"] for row in rows)
+
+
+def test_showing_a_template_draws_the_asked_state(tmp_path: Path) -> None:
+    rest, pressed = tmp_path / "rest.png", tmp_path / "new folder" / "pressed.png"
+    assert run("templates", "show", "snes/own", "-o", rest, "--width", "200").exit_code == 0
+    assert (
+        run("templates", "show", "snes/own", "-o", pressed, "--width", "200", "--state", "south").exit_code
+        == 0
+    )
+    pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (rest, pressed)]
+    assert pictures[0].shape[1:] == (200, 4)
+    changed = np.argwhere((pictures[0] != pictures[1]).any(axis=2))
+    width = pictures[0].shape[1]
+    assert len(changed) and changed[:, 1].min() > width / 2, "south sits on the right half of the pad"
+
+
+def test_showing_a_template_without_a_file_describes_it() -> None:
+    result = run("templates", "show", "snes/own")
+    assert result.exit_code == 0
+    assert "family snes" in result.stdout and "dpad_up" in result.stdout
+
+
+def test_an_unwritable_picture_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = run("templates", "show", "snes/own", "-o", tmp_path / "file" / "pad.png")
+    assert result.exit_code == 1
+    assert "file" in only_sentence(result)
+
+
+def test_an_imported_skin_is_listed_beside_the_library(tmp_path: Path) -> None:
+    if not OVERLAYS.is_dir():
+        pytest.skip(f"the sample skins are not at {OVERLAYS}")
+    result = run("templates", "import", "input-overlay", OVERLAYS / "dualsense", "--out", tmp_path / "mine")
+    assert result.exit_code == 0, result.stderr
+    built_in = {row["id"] for row in json.loads(run("templates", "list", "--json").stdout)}
+    rows = json.loads(run("templates", "list", "--json", "--templates", tmp_path / "mine").stdout)
+    new = [row for row in rows if row["id"] not in built_in]
+    assert new and {row["family"] for row in new} == {"dualsense"}
+
+
+def test_a_folder_gives_its_videos_in_order_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("z.MP4", "b/a.mkv", "notes.txt"):
+        (tmp_path / name).touch()
+    assert find_videos(str(tmp_path)) == [tmp_path / "b/a.mkv", tmp_path / "z.MP4"]
+
+
+def test_a_state_is_written_as_buttons_travel_and_places() -> None:
+    states = parse_states(["south", "left_trigger=0.7", "right_trigger", "j_left=0.5,-1"])
+    held = {name for name, i in BUTTON_INDEX.items() if states.buttons[0, i]}
+    assert held == {"south", "left_trigger", "right_trigger"}
+    assert states.triggers[0].tolist() == pytest.approx([0.7, 1.0])
+    assert states.sticks[0].tolist() == [[0.5, -1.0], [0.0, 0.0]]
+
+
+def test_a_trigger_below_half_travel_is_drawn_and_not_held() -> None:
+    states = parse_states(["left_trigger=0.4"])
+    assert states.triggers[0, 0] == pytest.approx(0.4)
+    assert not states.buttons.any()
+
+
+def test_a_box_may_start_outside_the_frame() -> None:
+    assert parse_box("-5,10.4,200,100") == (-5, 10, 200, 100)
