@@ -48,12 +48,17 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m flows.bench
 
+# Pictures of real games to train on, played once.
+BACKGROUNDS := .cache/backgrounds/train.npy
+$(BACKGROUNDS): | $(INSTALLED)
+	$(BIN)/python -m synthetic.backgrounds
+
 CONFIG ?= cpu
-train: $(INSTALLED)
+train: $(INSTALLED) $(BACKGROUNDS)
 	$(BIN)/padtrace train parser --config $(CONFIG)
 
 picture: $(INSTALLED)
-	$(BIN)/python docs/make_picture.py
+	$(BIN)/python docs/make_picture.py $(FRAME)
 
 clean:
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

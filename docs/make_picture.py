@@ -1,11 +1,13 @@
 """The README's picture: a frame of the sample clip, and beside it the pad that was read from it.
 
 Run ``make demo`` first, then ``make picture``; it draws what is in ``out/demo`` and writes ``docs/demo.png``.
+``make picture FRAME=500`` draws that frame instead of the liveliest one.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ def main() -> None:
     report_path = next(READ.glob("*/report.json"))
     placement = json.loads(report_path.read_text())["placements"][0]
     log = Log.of_table(pq.read_table(report_path.with_name("actions.parquet")))
-    index = liveliest_frame(log)
+    index = int(sys.argv[1]) if len(sys.argv) > 1 else liveliest_frame(log)
     states = States(
         log.buttons[[index]],
         np.nan_to_num(log.sticks[[index]]).astype(np.float32),

@@ -21,6 +21,7 @@ from templates.scene import Scene
 
 REFERENCE_WIDTH: Final = 256  # px; the template's own pictures are drawn this wide
 CHANNELS: Final = 16  # frame 3, rest 4, pressed 4, stick units 2, misfits 2, stick misfit 1
+STICK_MISFIT: Final = 5  # the channel
 REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
 _CAP: Final = STICK_TILE // 2  # stick pictures are slid at half resolution
 
@@ -56,8 +57,19 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
     return Reference(torch.cat([panels.flatten(0, 1), units]), caps)
 
 
+def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+    """Frames as they would be if the overlay were drawn opaque and in its own colours.
+
+    panels: (N, ..., 3, 88, 108) in [0, 1], showing ``gain * drawing + offset`` where the drawing is opaque;
+    gain (N,) and offset (N, 3) as in ``Placement``. Values stay in [-0.5, 1.5].
+    """
+    between = (1,) * (panels.dim() - 4)
+    offset = offset.reshape(len(offset), *between, 3, 1, 1)
+    return ((panels - offset) / gain.reshape(len(gain), *between, 1, 1, 1)).clamp(-0.5, 1.5)
+
+
 def compare(panels: Tensor, reference: Reference) -> Tensor:
-    """How frames misfit the template: (N, 3, 88, 108) in [0, 1] -> (N, 3, 88, 108).
+    """How frames misfit the template: (N, 3, 88, 108) of nominal range [0, 1] -> (N, 3, 88, 108).
 
     Channel 0: distance from the picture at rest, where that is opaque. 1: from the pressed picture.
     2, in stick tiles: how badly the stick's picture fits when centred on the pixel, standardised over the

@@ -3,7 +3,7 @@
     locate -> decode once: panels to the parser, small frames to a spool file -> calibrate -> judge chunks
            -> actions, shards and rejects under temporary names -> rename them, ``report.json`` last
 
-Memory does not grow with the video beyond some 150 bytes of labels per frame: pictures wait on the disk
+Memory does not grow with the video beyond some 100 bytes of labels per frame: pictures wait on the disk
 until the whole video is calibrated, since only then is it known which chunks are kept. The report is the
 mark of a finished video; it carries a fingerprint of everything that could change the result, so the same
 run again does nothing, and another run replaces what is there.
@@ -18,11 +18,12 @@ import os
 import re
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Protocol, Self
 
@@ -53,7 +54,7 @@ from extraction.shards import (
     make_shard,
     parquet_writer,
 )
-from extraction.video import DecodedFrame, VideoInfo, VideoReader
+from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
 from templates.catalogue import Template, pictures_of
 from templates.controls import BUTTONS, CONTROLS
 
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 64  # frames that go to the parser together
 PENDING: Final = 2  # batches under way while the next one is decoded
+ROW_GROUP: Final = 256  # frames of a chunk that are in memory together, some 3 MB of pictures
 FRAME_SIDE: Final = 256
 JPEG_QUALITY: Final = 90
 # Around the overlay's box: skins bleed, and a placement is some pixels off.
@@ -152,10 +154,8 @@ def extract_video(
             job = _Job(path, video_id, video, templates, placements, parser, options, on_progress)
             report = {
                 "source": str(path),
-                "placements": [describe_placement(place, video) for place in placements],
-                "reason": reason,
-                "video_id": video_id,
                 **(job.write(partial) if placements else job.write_nothing(partial, reason)),
+                "video_id": video_id,
                 "options": options.model_dump(mode="json"),
                 "versions": {"code": code_version(), "schema": SCHEMA_VERSION, "parser": parser.version},
                 "fingerprint": fingerprint,
@@ -175,6 +175,7 @@ def make_video_id(path: Path) -> str:
     The hash covers the size and a megabyte at the start, the middle and the end. SourceError where the
     file cannot be read.
     """
+    require_file(path)
     try:
         size = path.stat().st_size
         digest = hashlib.sha256(str(size).encode())
@@ -190,17 +191,17 @@ def make_video_id(path: Path) -> str:
     return f"{plain}-{digest.hexdigest()[:12]}"
 
 
-def describe_placement(placement: Placement, video: VideoReader) -> dict[str, Any]:
-    """A placement as JSON; "to the end" becomes the declared end of the video."""
-    start_s = max(placement.start_s, video.start_s)
-    end_s = min(placement.end_s, video.start_s + (video.info.duration_s or 0.0))
+def describe_placement(placement: Placement, info: VideoInfo, last_s: float | None = None) -> dict[str, Any]:
+    """A placement as JSON. "To the end" becomes the declared end, or ``last_s`` if that is later."""
+    start_s = max(placement.start_s, info.start_s)
+    end_s = max(info.start_s + (info.duration_s or 0.0), last_s or info.start_s)
     return {
         "template": placement.template_id,
         "family": placement.family,
         "box": [int(side) for side in placement.box_xywh],
         "inliers": int(placement.inliers),
         "start": round(start_s, 6),
-        "end": round(max(start_s, end_s), 6),
+        "end": round(max(start_s, min(placement.end_s, end_s)), 6),
     }
 
 
@@ -214,15 +215,18 @@ def code_version() -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Raw:
-    """What one pass over the video gathered: T frames, N placements.
+    """What the pass over the video gathered on T frames.
 
-    pts_s: (T,). place: (T,) int16 index of the placement, -1 for none. readings: T frames, 0 where none.
+    pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. buttons: (T, 17) bool, False
+    where unknown. sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. confidence: (T,) float32.
     jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
     """
 
     pts_s: np.ndarray
     place: np.ndarray
-    readings: Readings
+    buttons: np.ndarray
+    sticks: np.ndarray
+    confidence: np.ndarray
     jpeg_bytes: np.ndarray
 
 
@@ -255,7 +259,13 @@ class _Job:
             pass
         why = Reject(reason or Reason.NO_OVERLAY, "no known overlay in the sampled frames")
         self._write_rejects(partial, [_reject_row(self.video_id, why)])
-        return {"video": _describe_video(self.video.info), "unknown": list(CONTROLS), "chunks": []}
+        return {
+            "placements": [],
+            "reason": why.reason,
+            "video": _describe_video(self.video.info),
+            "unknown": list(CONTROLS),
+            "chunks": [],
+        }
 
     def write(self, partial: Path) -> dict[str, Any]:
         """Read the video and write its files into ``partial``. Returns its part of the report."""
@@ -263,11 +273,13 @@ class _Job:
             raw = self._read(spool)
             labels, calibration = self._label(raw)
             chunks = self._write_chunks(partial, labels, spool, raw.jpeg_bytes)
-        never = ~labels.known.any(0)
+        last_s = float(labels.pts_s[-1])
         return {
+            "placements": [describe_placement(place, self.video.info, last_s) for place in self.placements],
+            "reason": None,
             "video": _describe_video(self.video.info),
             "frames": _count_frames(self.video, labels),
-            "unknown": [name for name, unknown in zip(CONTROLS, never, strict=True) if unknown],
+            "unknown": [name for i, name in enumerate(CONTROLS) if not labels.known[:, i].any()],
             "calibration": calibration.as_json(),
             "chunks": chunks,
         }
@@ -279,7 +291,8 @@ class _Job:
             self.parser.open(self.templates[place.template_id], place, size_wh) for place in self.placements
         ]
         masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
-        gathered: list[tuple[_Batch, Readings, np.ndarray]] = []
+        shown = self._shown()
+        gathered: list[_Raw] = []
         pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
 
         def collect() -> None:
@@ -287,8 +300,7 @@ class _Job:
             jpegs = packing.result()
             spool.writelines(jpegs)
             lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
-            gathered.append((batch, reading.result(), lengths))
-            batch.panels, batch.thumbnails = [], []  # only their times are still wanted
+            gathered.append(_decide(batch, reading.result(), shown[batch.place], lengths))
 
         with ThreadPoolExecutor(1) as reading_pool, ThreadPoolExecutor(1) as packing_pool:
             for batch in self._batches(readers):
@@ -328,33 +340,34 @@ class _Job:
 
     def _tell_progress(self, pts_s: float) -> None:
         if self.on_progress is not None and self.video.info.duration_s:
-            done = (pts_s - self.video.start_s) / self.video.info.duration_s
+            done = (pts_s - self.video.info.start_s) / self.video.info.duration_s
             self.on_progress(min(max(done, 0.0), 1.0))
 
-    def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
-        """Calibrate the whole video's readings."""
-        shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)  # the last row: no placement
+    def _shown(self) -> np.ndarray:
+        """Which controls each placement shows: (N + 1, 19) bool; the last row is "no placement"."""
+        shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)
         for i, place in enumerate(self.placements):
             shown[i] = np.isin(CONTROLS, self.templates[place.template_id].scene.known)
-        known = shown[raw.place]
-        known_sticks = known[:, len(BUTTONS) :]
-        sticks = np.where(known_sticks[:, :, None], raw.readings.sticks, np.nan)
-        calibration = calibrate(sticks, self.options.percentile)
+        return shown
+
+    def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
+        """Calibrate the sticks of the whole video."""
+        calibration = calibrate(raw.sticks, self.options.percentile)
         labels = Labels(
             frame_index=np.arange(len(raw.pts_s)),
             pts_s=raw.pts_s,
             covered=raw.place >= 0,
-            known=known,
-            buttons=decide_buttons(raw.readings.logits, known[:, : len(BUTTONS)]),
-            sticks=apply_calibration(sticks, calibration),
-            confidence=score_confidence(raw.readings.logits, raw.readings.stick_certainty, known),
+            known=self._shown()[raw.place],
+            buttons=raw.buttons,
+            sticks=apply_calibration(raw.sticks, calibration),
+            confidence=raw.confidence,
         )
         return labels, calibration
 
     def _write_chunks(
         self, partial: Path, labels: Labels, spool: BinaryIO, jpeg_bytes: np.ndarray
     ) -> list[dict[str, Any]]:
-        """Judge chunk by chunk; write all to the actions, the kept ones to the shard. Returns the verdicts."""
+        """Judge chunk by chunk; all go to the actions, kept ones to the shard. Returns the report on them."""
         chunks = chunk_indices(labels.pts_s)
         active = find_active(labels.buttons, labels.sticks)
         spans = _runs(chunks)
@@ -364,20 +377,19 @@ class _Job:
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()) as actions:
             for rows in spans:
                 append_rows(actions, make_actions(labels[rows]))
-        if not all(verdicts):
+        kept = [rows for rows, verdict in zip(spans, verdicts, strict=True) if verdict is None]
+        if kept:
             with parquet_writer(partial / "shard.parquet", SHARD_SCHEMA, self._metadata()) as shard:
-                spool.seek(0)
-                for rows, verdict in zip(spans, verdicts, strict=True):
-                    if verdict is None:
-                        frames = self._load_frames(spool, jpeg_bytes[rows])
-                        append_rows(
-                            shard, make_shard(self.video_id, int(chunks[rows][0]), labels[rows], frames)
-                        )
-                    else:
-                        spool.seek(int(jpeg_bytes[rows].sum()), os.SEEK_CUR)
+                starts = np.concatenate([[0], jpeg_bytes.cumsum()])
+                for rows in (portion for span in kept for portion in _portions(span)):
+                    spool.seek(int(starts[rows.start]))
+                    frames = self._load_frames(spool, jpeg_bytes[rows])
+                    append_rows(
+                        shard, make_shard(self.video_id, int(chunks[rows.start]), labels[rows], frames)
+                    )
         start_s = float(labels.pts_s[0])
         report = [
-            _describe_chunk(int(chunks[rows][0]), start_s, active[rows], verdict)
+            _describe_chunk(int(chunks[rows.start]), start_s, active[rows], verdict)
             for rows, verdict in zip(spans, verdicts, strict=True)
         ]
         rejected = [
@@ -402,7 +414,7 @@ class _Job:
         info = self.video.info
         return {
             "schema_version": SCHEMA_VERSION,
-            "source": self.path.name,
+            "source": os.fsencode(self.path.name).decode("utf-8", "replace"),  # a name may be any bytes
             "url": "",
             "format_id": "",
             "fps": f"{info.fps:.6g}" if info.fps else "",
@@ -414,7 +426,7 @@ class _Job:
 
 
 def mask_box(box_xywh: tuple[int, int, int, int], frame_wh: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the small frame that an overlay may touch: its box with a margin, rounded outwards."""
+    """Rows and columns of the small frame that an overlay may touch: its box and a margin, rounded out."""
     spans = []
     for start, length, frame in zip(box_xywh[:2], box_xywh[2:], frame_wh, strict=True):
         margin = MASK_MARGIN * length + MASK_MARGIN_PX
@@ -448,24 +460,33 @@ def _pack_batch(batch: _Batch, masks: Sequence[tuple[slice, slice]]) -> list[byt
     return jpegs
 
 
-def _join(gathered: Iterable[tuple[_Batch, Readings, np.ndarray]]) -> _Raw:
-    batches, readings, lengths = zip(*gathered, strict=True)
+def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np.ndarray) -> _Raw:
+    """Labels of one batch, as far as they do not need the whole video. ``shown``: (19,) bool."""
+    known = np.broadcast_to(shown, (len(batch.pts_s), len(shown)))
+    known_buttons, known_sticks = known[:, : len(BUTTONS)], known[:, len(BUTTONS) :]
     return _Raw(
-        pts_s=np.concatenate([batch.pts_s for batch in batches]),
-        place=np.repeat([batch.place for batch in batches], [len(batch.pts_s) for batch in batches]),
-        readings=Readings(
-            np.concatenate([part.logits for part in readings]),
-            np.concatenate([part.sticks for part in readings]),
-            np.concatenate([part.stick_certainty for part in readings]),
-        ),
-        jpeg_bytes=np.concatenate(lengths),
+        pts_s=np.array(batch.pts_s),
+        place=np.full(len(batch.pts_s), batch.place, np.int16),
+        buttons=decide_buttons(readings.logits, known_buttons),
+        sticks=np.where(known_sticks[:, :, None], readings.sticks, np.float32(np.nan)),
+        confidence=score_confidence(readings.logits, readings.stick_certainty, known),
+        jpeg_bytes=jpeg_bytes,
     )
+
+
+def _join(parts: Sequence[_Raw]) -> _Raw:
+    return _Raw(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(_Raw)))
 
 
 def _runs(values: np.ndarray) -> list[slice]:
     """The stretches of equal values."""
     cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(cuts)]
+
+
+def _portions(rows: slice) -> list[slice]:
+    """A stretch in parts of at most ``ROW_GROUP`` rows."""
+    return [slice(a, min(a + ROW_GROUP, rows.stop)) for a in range(rows.start, rows.stop, ROW_GROUP)]
 
 
 def _describe_chunk(index: int, start_s: float, active: np.ndarray, verdict: Reject | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def decide_buttons(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
     logits: (T, 17), positive means held. known: (T, 17) bool. Of two opposite d-pad directions that both
     look held, the likelier one is.
     """
-    held = np.logical_and(logits > 0, known)
+    held: np.ndarray = np.logical_and(logits > 0, known)
     for names in OPPOSITES:
         a, b = (BUTTON_INDEX[name] for name in names)
         both = held[:, a] & held[:, b]

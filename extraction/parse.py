@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from extraction.evidence import CHANNELS, Reference, compare, join_pairs, reference_of
-from extraction.rectify import PANEL_WH, TILE_XY, Rectifier, tile_size
+from extraction.evidence import CHANNELS, STICK_MISFIT, Reference, compare, join_pairs, reference_of, undo_look
 from extraction.records import Placement, Readings, SourceError
+from extraction.rectify import PANEL_WH, TILE_XY, Rectifier, tile_size
 from templates.catalogue import Template
 from templates.controls import BUTTONS, STICKS
 from templates.scene import Scene
@@ -53,7 +54,7 @@ class ParserNet(nn.Module):
         self.segformer = SegformerForSemanticSegmentation(
             SegformerConfig(
                 num_channels=CHANNELS,
-                num_labels=2,  # pressed, stick
+                id2label={0: "pressed", 1: "stick"},
                 hidden_sizes=list(config.hidden_sizes),
                 depths=list(config.depths),
                 num_attention_heads=list(config.heads),
@@ -63,10 +64,15 @@ class ParserNet(nn.Module):
             )
         )
 
+        self.trust = nn.Parameter(torch.tensor(4.0))
+
     def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 16, 88, 216) -> button logits (B, 17) and stick grid logits (B, 2, 11, 11)."""
         cells = self.segformer(pairs).logits
         pressed, stick = cells[..., PANEL_WH[0] // STRIDE :].unbind(1)  # the right panel is the current frame
+        # The template's own stick picture says where it fits; the network corrects that where it is deceived.
+        fit = -functional.avg_pool2d(pairs[:, STICK_MISFIT, :, PANEL_WH[0] :], STRIDE)
+        stick = stick + self.trust * fit
         buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
         return buttons, torch.stack([_tile(stick, name) for name in STICKS], 1)
 
@@ -84,7 +90,7 @@ def stick_place(grid_logits: Tensor) -> tuple[Tensor, Tensor]:
     (..., 11, 11) logits -> (..., 2) place [x, y] in half tiles, in (-1, 1), and (...) the probability
     mass within one cell of it.
     """
-    mass = grid_logits.flatten(-2).softmax(-1).unflatten(-1, (GRID, GRID))
+    mass = grid_logits.flatten(-2).softmax(-1).reshape(grid_logits.shape)
     cells = cell_centres(grid_logits.device)
     place = torch.stack([(mass.sum(-2) * cells).sum(-1), (mass.sum(-1) * cells).sum(-1)], -1)
     reach = 1.5 * (2 / GRID)
@@ -163,6 +169,9 @@ class PlacedParser:
         reference = reference_of(template)
         self._reference = Reference(reference.panels.to(parser.device), reference.caps.to(parser.device))
         self._gain = stick_gain(template.scene)
+        self._look = torch.tensor([placement.gain], device=parser.device), torch.tensor(
+            [placement.offset], device=parser.device
+        )
         self._last: Tensor | None = None
 
     @property
@@ -181,6 +190,7 @@ class PlacedParser:
 
     def _read_batch(self, panels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         now = torch.from_numpy(np.stack(panels)).to(self._parser.device).permute(0, 3, 1, 2).float() / 255
+        now = undo_look(now, *self._look)
         now = torch.cat([now, compare(now, self._reference)], 1)
         first = now[:1] if self._last is None else self._last
         before = torch.cat([first, now[:-1]])

@@ -21,19 +21,6 @@ class Reason(StrEnum):
     NOT_COVERED = "not_covered"
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One decoded frame of a video.
-
-    index: 0-based, in decode order. pts_s: the frame's own presentation time in seconds.
-    rgb: (H, W, 3) uint8, upright (display rotation applied).
-    """
-
-    index: int
-    pts_s: float
-    rgb: np.ndarray
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
     """Where one template sits in one video, and when.
@@ -41,6 +28,8 @@ class Placement:
     affine: (2, 3) float64, canvas units -> pixels of the upright frame.
     box_xywh: the canvas in the frame, pixels, clipped to the frame.
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
+    gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
+    [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     """
 
@@ -51,6 +40,8 @@ class Placement:
     inliers: int
     start_s: float
     end_s: float
+    gain: float = 1.0
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3):

@@ -80,7 +80,8 @@ class Rectifier:
         """(h, w, 3) uint8 crop of ``box_xywh`` -> (88, 108, 3) uint8; black where no control is."""
         if crop.shape[1::-1] != self._size_wh:
             crop = cv2.resize(crop, self._size_wh, interpolation=cv2.INTER_AREA)
-        return cv2.remap(crop, self._map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        x, y = self._map[..., 0], self._map[..., 1]
+        return np.asarray(cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
 
 
 def _grid_over(box: Box, size: int) -> np.ndarray:

@@ -7,6 +7,7 @@ RGB costs more than half of what decoding does, so a ``DecodedFrame`` converts o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -32,12 +33,14 @@ class VideoInfo:
     """What a video says about itself; its frames are the truth.
 
     width, height: pixels of the upright frame. fps, duration_s, frames: as declared, None where nothing is.
+    start_s: time of the first frame in seconds; seldom exactly 0.
     rotation: degrees counterclockwise that were applied to make it upright; 0, 90, 180 or 270.
     """
 
     width: int
     height: int
     fps: float | None
+    start_s: float
     duration_s: float | None
     frames: int | None
     rotation: int
@@ -50,6 +53,7 @@ class _Converters:
 
     full: VideoReformatter = field(default_factory=VideoReformatter)
     crop: VideoReformatter = field(default_factory=VideoReformatter)
+    shrink: VideoReformatter = field(default_factory=VideoReformatter)
     thumbnail: VideoReformatter = field(default_factory=VideoReformatter)
 
 
@@ -95,7 +99,10 @@ class DecodedFrame:
 
     def thumbnail(self, side: int) -> np.ndarray:
         """The whole upright frame, squeezed to (side, side, 3) uint8, area-averaged."""
-        return self._upright(_rgb_of(self._converters.thumbnail, self._frame, side))
+        small = self._frame
+        if small.format.name in PLANAR_420:  # to scale before conversion is a third cheaper
+            small = _resize(self._converters.shrink, small, side, small.format.name)
+        return self._upright(_resize(self._converters.thumbnail, small, side, "rgb24").to_ndarray())
 
     def _upright(self, coded: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.rot90(coded, self._quarters))
@@ -134,6 +141,7 @@ class VideoReader:
             self._converters = _Converters()
             self.decoded = self.untimed = self.damaged = 0
             self._stopped = False
+            self._last_s = -math.inf
             decoder = self._decode()
             first = next(decoder, None)
             if first is None:
@@ -154,9 +162,17 @@ class VideoReader:
 
     @property
     def cut_short(self) -> bool:
-        """Whether decoding ended before the declared end: a broken file, or fewer than 99% of its frames."""
-        declared = self.info.frames or 0
-        return self._stopped or self.decoded + self.untimed < 0.99 * declared
+        """Whether decoding ended before the declared end.
+
+        That is: the file broke off, or its last frame came a second and 5% too early while fewer than 99%
+        of its declared frames came. One sign alone misleads: a last frame may be held for long, and some
+        containers count empty frames.
+        """
+        if self._stopped:
+            return True
+        complete = self.info.frames is not None and self.decoded + self.untimed >= 0.99 * self.info.frames
+        early = self._last_s - self.info.start_s < 0.95 * (self.info.duration_s or 0.0) - 1.0
+        return early and not complete
 
     def frames(self) -> Iterator[DecodedFrame]:
         """The frames in decode order, once."""
@@ -175,12 +191,6 @@ class VideoReader:
         if entry < 0 or index[entry].timestamp * time_base > from_s:
             self._container.seek(target, stream=self._stream)
             self._frames = self._decode()
-
-    @property
-    def start_s(self) -> float:
-        """The declared time of the first frame, in seconds."""
-        start, time_base = self._stream.start_time, self._stream.time_base
-        return float(start * time_base) if start is not None and time_base is not None else 0.0
 
     def _decode(self) -> Iterator[DecodedFrame]:
         """Frames that have a time. What does not decode is counted and left out."""
@@ -206,6 +216,7 @@ class VideoReader:
                     continue
                 quarters = round(frame.rotation / 90) % 4
                 pts_s = float(frame.pts * frame.time_base)
+                self._last_s = pts_s
                 yield DecodedFrame(self.decoded, pts_s, frame, quarters, self._converters)
                 self.decoded += 1
 
@@ -217,6 +228,7 @@ class VideoReader:
             width=width,
             height=height,
             fps=float(rate) if rate else None,
+            start_s=first.pts_s,
             duration_s=self._duration_s(),
             frames=stream.frames or None,
             rotation=first._quarters * 90,
@@ -256,7 +268,7 @@ def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]
     with VideoReader(path) as video:
         info = video.info
         if info.duration_s is not None and info.duration_s * (info.fps or 0) > 8 * count:
-            times = video.start_s + info.duration_s * (np.arange(count) + 0.5) / count
+            times = info.start_s + info.duration_s * (np.arange(count) + 0.5) / count
             samples = _sample_by_seeking(path, times.tolist())
             if 2 * len(samples) >= count:
                 return samples  # fewer: the container cannot be sought, or its end is missing
@@ -266,7 +278,7 @@ def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]
 def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, np.ndarray]]:
     """The first frame at or after each of increasing times."""
     samples: list[tuple[float, np.ndarray]] = []
-    position_s = -np.inf
+    position_s = -math.inf
     with VideoReader(path, reference_only=True) as video:
         for target_s in times:
             try:
@@ -294,10 +306,15 @@ def _sample_in_passing(frames: Iterator[DecodedFrame], count: int) -> list[tuple
     return [kept[i] for i in chosen]
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def require_file(path: Path) -> None:
+    """SourceError where there is no regular file; a pipe would block whoever opens it."""
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
+        found = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing"
         raise SourceError(f"expected a video file at {path}, found {found}; check the path")
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    require_file(path)
     try:
         # Local files only: a playlist in a video's clothes must not reach the network.
         return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
@@ -318,12 +335,14 @@ def _first_video_stream(container: av.container.InputContainer, path: Path) -> a
     raise SourceError(f"expected a video in {path}, found {found}; name a file with pictures")
 
 
-def _rgb_of(converter: VideoReformatter, frame: av.VideoFrame, side: int | None = None) -> np.ndarray:
-    """A frame as it is coded: (H, W, 3) uint8, or (side, side, 3)."""
-    rgb = converter.reformat(
-        frame, side, side, "rgb24", interpolation=Interpolation.AREA if side else None, threads=1
-    )
-    return rgb.to_ndarray()
+def _rgb_of(converter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
+    """A frame as it is coded: (H, W, 3) uint8."""
+    return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+
+
+def _resize(converter: VideoReformatter, frame: av.VideoFrame, side: int, pix_fmt: str) -> av.VideoFrame:
+    """A frame area-averaged to a square."""
+    return converter.reformat(frame, side, side, pix_fmt, interpolation=Interpolation.AREA, threads=1)
 
 
 def _cut_planes(frame: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> av.VideoFrame:

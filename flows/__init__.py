@@ -1,7 +1,11 @@
 """What a person or a schedule starts. The only package that may import Prefect.
 
 cli.py        the command line, console script ``padtrace``
-sources.py    what was named on the command line -> video files
-benchmark.py  ground-truth cases: extraction against the log
+arguments.py  what is written on it -> values
+sources.py    what was named on it -> video files
+extract.py    extraction with one set of templates and weights, video after video
+benchmark.py  ground-truth cases: an extraction against the log
+wording.py    results -> what a person reads
+terminal.py   one-sentence errors, logs, progress bars
 bench.py      ``make bench``: speed and memory on this machine
 """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, TRIGGER_PRESSED_FROM, TRIGGERS, States
+
+if TYPE_CHECKING:
+    from templates.catalogue import Template
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
@@ -18,6 +22,13 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     if width < 1 or height < 1:
         raise typer.BadParameter(f"--box needs a width and a height of at least 1 px, found {text!r}")
     return x, y, width, height
+
+
+def check_family(name: str, templates: Mapping[str, Template]) -> None:
+    """``name`` is the family of some template."""
+    families = sorted({template.family for template in templates.values()})
+    if name not in families:
+        raise typer.BadParameter(f"--family takes one of {', '.join(families)}; found {name!r}")
 
 
 def parse_states(settings: Sequence[str]) -> States:

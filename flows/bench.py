@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -112,13 +113,13 @@ def _in_child(what: str, *arguments: str) -> dict[str, float]:
 
 def _extract(video: str, out: str) -> dict[str, float]:
     started = time.perf_counter()
-    from extraction.extract import ExtractOptions, extract_video
-    from extraction.parse import Parser
-    from templates.catalogue import all_templates
+    from extraction.extract import ExtractOptions
+    from flows.extract import Extractor
+    from templates.catalogue import library
 
-    templates, parser = all_templates(), Parser.load()
+    extractor = Extractor(Path(out), library(), "auto", ExtractOptions())
     ready = time.perf_counter()
-    extract_video(Path(video), Path(out), templates, parser, ExtractOptions())
+    extractor.run(Path(video))
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1024 if sys.platform != "darwin" else 1024**2
@@ -139,7 +140,7 @@ def _render(groups: str) -> dict[str, float]:
     return {"pairs_per_s": int(groups) * GROUP / (time.perf_counter() - started)}
 
 
-_CHILDREN: Final = {"extract": _extract, "render": _render}
+_CHILDREN: Final[dict[str, Callable[..., dict[str, float]]]] = {"extract": _extract, "render": _render}
 
 if __name__ == "__main__":
     main()

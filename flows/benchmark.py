@@ -7,7 +7,8 @@ A case is a folder with ``video.mp4``, ``truth.parquet`` (the log, one row per f
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,9 +60,6 @@ class Result:
     box_error_px: float | None
     scores: Scores | None
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def read_case(folder: Path) -> Case:
     """The case in ``folder``; SourceError when a file is missing or malformed."""
@@ -101,16 +99,16 @@ def judge(folder: Path, case: Case, extracted: Path) -> Result:
 
 def box_error(case: Case, placements: list[dict[str, Any]]) -> float | None:
     """Largest distance in pixels between true and found sides; None without a pair to compare."""
-    errors = []
+    errors: list[float] = []
     for start, *true in case.boxes:
         found = [place["box"] for place in placements if place["start"] <= start + 1 < place["end"]]
         errors += [_side_distance(true, box) for box in found]
     return max(errors, default=None)
 
 
-def _side_distance(a: list[float], b: list[float]) -> float:
-    sides = [(x, y, x + w, y + h) for x, y, w, h in (a, b)]
-    return max(abs(p - q) for p, q in zip(*sides, strict=True))
+def _side_distance(a: Sequence[float], b: Sequence[float]) -> float:
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a, b
+    return max(abs(ax - bx), abs(ay - by), abs(ax + aw - bx - bw), abs(ay + ah - by - bh))
 
 
 def _read_truth(folder: Path) -> Log:

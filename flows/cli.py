@@ -8,24 +8,27 @@ failed, 2 wrong usage.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from flows.arguments import parse_box, parse_states
+from flows.arguments import check_family, parse_box, parse_states
 from flows.sources import find_videos
-from flows.terminal import Faults, err, out, print_json, progress_bar, wrong_usage
+from flows.terminal import Faults, out, print_json, progress_bar, wrong_usage
+from flows.wording import outcome_line, placement_lines, score_table, tally_line
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.progress import Progress
 
+    from extraction.extract import ExtractOptions, Outcome
     from flows.benchmark import Result
+    from flows.extract import Extractor
 
 app = typer.Typer(
     help="Reads the controller overlay in gameplay videos and writes frame-action training data.",
@@ -37,8 +40,6 @@ templates_app = typer.Typer(help="The overlays that padtrace knows.", no_args_is
 train_app = typer.Typer(help="Training on synthetic pictures.", no_args_is_help=True)
 app.add_typer(templates_app, name="templates")
 app.add_typer(train_app, name="train")
-
-RANDOM_PADS: Final = 400  # made-up layouts that the parser trains on beside the library
 
 
 class Device(StrEnum):
@@ -56,7 +57,7 @@ class Program(StrEnum):
     INPUT_OVERLAY = "input-overlay"
 
 
-Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files, or folders of videos.")]
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video files, or folders of videos.")]
 TemplatesDir = Annotated[
     Path | None, typer.Option("--templates", metavar="DIR", help="Imported templates, besides the library.")
 ]
@@ -104,23 +105,29 @@ def extract(
         raise wrong_usage("--box and --family go together: where the overlay is, and which pad it shows")
     by_hand = None if box is None else parse_box(box)
     faults = Faults(debug)
-    tally: Counter[str] = Counter()
-    with faults.told():
-        from extraction.extract import ExtractOptions
-
-        options = ExtractOptions(
-            min_inliers=min_inliers,
-            sample_frames=sample_frames,
-            active_fraction=active_fraction,
-            percentile=percentile,
-            frames=not no_frames,
-        )
-        extractor = _Extractor(out_dir, templates, device, options)
-        for video in _videos(sources, faults):
-            with faults.told():
-                outcome = extractor.run(video)
-                tally[outcome.status] += 1
-    _tell_tally(tally, faults.count)
+    outcomes: list[Outcome] = []
+    with faults.told(), progress_bar() as bar:
+        videos = list(_videos(sources, faults))
+        if videos:
+            options = _options(
+                min_inliers=min_inliers,
+                sample_frames=sample_frames,
+                active_fraction=active_fraction,
+                percentile=percentile,
+                frames=not no_frames,
+                box=by_hand,
+                family=family,
+            )
+            extractor = _open_extractor(out_dir, templates, device, options)
+            for video in videos:
+                with faults.told():
+                    outcomes.append(_extract_one(extractor, video, bar))
+                    if not as_json:
+                        out.print(outcome_line(outcomes[-1]), markup=False)
+    if as_json:
+        print_json([{"status": each.status, "folder": str(each.folder), **each.report} for each in outcomes])
+    else:
+        out.print(tally_line(outcomes, faults.count, out_dir), markup=False)
     faults.exit()
 
 
@@ -137,14 +144,16 @@ def locate(
     faults = Faults(debug)
     found: list[dict[str, Any]] = []
     with faults.told():
+        from flows.extract import locate_video
         from templates.catalogue import all_templates
 
         known = all_templates(templates)
+        options = _options(min_inliers=min_inliers, sample_frames=sample_frames)
         for video in _videos(sources, faults):
             with faults.told():
-                found.append(_locate_one(video, known, min_inliers, sample_frames))
+                found.append(locate_video(video, known, options))
                 if not as_json:
-                    _tell_placements(found[-1])
+                    out.print(placement_lines(found[-1]), markup=False)
     if as_json and found:
         print_json(found[0] if len(sources) == 1 and len(found) == 1 else found)
     faults.exit()
@@ -152,7 +161,7 @@ def locate(
 
 @app.command()
 def benchmark(
-    cases: Annotated[list[Path], typer.Argument(metavar="CASE...", help="Folders of ground-truth cases.")],
+    cases: Annotated[list[Path], typer.Argument(metavar="CASE", help="Folders of ground-truth cases.")],
     templates: TemplatesDir = None,
     device: DeviceOption = Device.AUTO,
     out_dir: Annotated[
@@ -167,19 +176,19 @@ def benchmark(
     """Score extractions against the logs that the overlays were drawn from."""
     faults = Faults(debug)
     results: list[Result] = []
-    with faults.told(), tempfile.TemporaryDirectory(prefix="padtrace-") as temporary:
-        from extraction.extract import ExtractOptions
+    with faults.told(), tempfile.TemporaryDirectory(prefix="padtrace-") as temporary, progress_bar() as bar:
         from flows.benchmark import judge, read_case
 
-        extractor = _Extractor(out_dir or Path(temporary), templates, device, ExtractOptions())
+        extractor = _open_extractor(out_dir or Path(temporary), templates, device, _options())
         for folder in cases:
             with faults.told():
                 case = read_case(folder)
-                results.append(judge(folder, case, extractor.run(folder / "video.mp4").folder))
+                extracted = _extract_one(extractor, folder / "video.mp4", bar).folder
+                results.append(judge(folder, case, extracted))
     if as_json:
         print_json([asdict(result) for result in results])
     elif results:
-        out.print(_score_table(results))
+        out.print(score_table(results))
     faults.exit()
 
 
@@ -265,31 +274,26 @@ def train_parser(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there; default runs/CONFIG."),
     ] = None,
-    backgrounds: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Game pictures to draw on; made up without one.")
-    ] = None,
-    held_out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Game pictures to check on; made up without one.")
-    ] = None,
     device: DeviceOption = Device.AUTO,
     debug: Debug = False,
 ) -> None:
-    """Train the parser on pictures that are rendered as it goes."""
+    """Train the parser on pictures that are rendered as it goes.
+
+    The games behind them are those that `python -m synthetic.backgrounds` has recorded.
+    """
     faults = Faults(debug)
     with faults.told(), progress_bar() as bar:
-        from synthetic.backgrounds import Backgrounds
-        from synthetic.pads import draw_pads
+        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
         from synthetic.training import CONFIGS, train
         from templates.catalogue import library
 
         recipe = CONFIGS[config.value]
-        pads = library() | draw_pads(recipe.seed, RANDOM_PADS)
         task = bar.add_task("training", total=recipe.samples)
         weights = train(
             recipe,
-            pads,
-            Backgrounds(backgrounds),
-            Backgrounds(held_out),
+            library(),
+            Backgrounds(TRAIN_PATH),
+            Backgrounds(EVAL_PATH),
             run or Path("runs") / config.value,
             device=_resolve_device(device),
             on_progress=lambda done, _, line: bar.update(
@@ -307,6 +311,32 @@ def _videos(sources: Sequence[str], faults: Faults) -> Iterator[Path]:
             yield from find_videos(source)
 
 
+def _options(**given: Any) -> ExtractOptions:
+    from extraction.extract import ExtractOptions
+
+    return ExtractOptions(**given)
+
+
+def _open_extractor(
+    out_dir: Path, templates: Path | None, device: Device, options: ExtractOptions
+) -> Extractor:
+    from flows.extract import Extractor
+    from templates.catalogue import all_templates
+
+    known = all_templates(templates)
+    if options.family is not None:
+        check_family(options.family, known)
+    return Extractor(out_dir, known, _resolve_device(device), options)
+
+
+def _extract_one(extractor: Extractor, video: Path, bar: Progress) -> Outcome:
+    task = bar.add_task(video.name, total=1.0)
+    try:
+        return extractor.run(video, lambda part: bar.update(task, completed=part))
+    finally:
+        bar.remove_task(task)
+
+
 def _resolve_device(device: Device) -> str:
     """cpu or cuda; asking for a GPU that is not there is wrong usage."""
     import torch
@@ -314,44 +344,6 @@ def _resolve_device(device: Device) -> str:
     if device is Device.CUDA and not torch.cuda.is_available():
         raise wrong_usage("--device cuda needs a GPU and a CUDA build of torch, found none; use --device cpu")
     return "cuda" if device is not Device.CPU and torch.cuda.is_available() else "cpu"
-
-
-def _tell_placements(found: dict[str, Any]) -> None:
-    """One line for each placement of a source, or why there is none."""
-    for place in found["placements"]:
-        x, y, width, height = place["box"]
-        out.print(
-            f"{found['source']}: {place['template']} ({place['family']}) at {x},{y} size {width}x{height}, "
-            f"{place['start']:.1f} to {place['end']:.1f} s, {place['inliers']} inliers",
-            markup=False,
-        )
-    if not found["placements"]:
-        out.print(f"{found['source']}: no overlay ({found['reason']})", markup=False)
-
-
-def _score_table(results: Sequence[Result]) -> Table:
-    table = Table(
-        "case", "overlay", "box error", "stick R2", "buttons", "macro F1", "onset F1", "onset F1 ±1"
-    )
-    for result in results:
-        scores = result.scores
-        figures = (
-            (
-                scores.stick_r2_mean,
-                scores.button_accuracy,
-                scores.macro_f1,
-                scores.onset_f1,
-                scores.onset_f1_within_1,
-            )
-            if scores
-            else (None,) * 5
-        )
-        found = ", ".join(result.templates) or f"none ({result.reason})"
-        box = "-" if result.box_error_px is None else f"{result.box_error_px:.0f} px"
-        table.add_row(
-            result.name, found, box, *("-" if figure is None else f"{figure:.3f}" for figure in figures)
-        )
-    return table
 
 
 def _write_png(path: Path, rgba: np.ndarray) -> None:

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.evidence import compare, join_pairs, reference_of
+from extraction.evidence import compare, join_pairs, reference_of, undo_look
 from extraction.parse import stick_gain
 from extraction.rectify import WORKING_WIDTH, tile_map
 from synthetic.backgrounds import Backgrounds
-from synthetic.degrade import degrade, draw_degradation
+from synthetic.degrade import Degradation, degrade, draw_degradation
 from synthetic.pads import draw_pad
 from synthetic.states import draw_state_pairs
 from templates.catalogue import Template
-from templates.controls import BUTTONS, CONTROLS, STICKS, States
+from templates.controls import BUTTONS, CONTROLS, States
 from templates.draw import Raster, draw, rasterise
 
 GROUP: Final = 32
@@ -81,10 +81,13 @@ class Composer:
         rng = np.random.default_rng((self._seed, index))
         template, raster = self._draw_template(rng)
         previous, current = draw_state_pairs(rng, GROUP)
-        frames = self._compose(raster, previous, current, rng)
-        frames = degrade(frames, draw_degradation(rng, GROUP))
-        panels = _cut_panels(template, frames, raster, _draw_poses(rng, raster))
-        return Batch(self._inputs(template, raster, panels, rng), *self._truth(template, current))
+        frames, opacity, backdrop = self._compose(raster, previous, current, rng)
+        how = draw_degradation(rng, GROUP)
+        panels = _cut_panels(template, degrade(frames, how), raster, _draw_poses(rng, raster))
+        seen = rng.random(GROUP) >= NO_REFERENCE
+        gain, offset = _draw_looks(rng, opacity, backdrop, how, seen)
+        panels = undo_look(panels, gain.to(self._device), offset.to(self._device))
+        return Batch(self._inputs(template, raster, panels, seen), *self._truth(template, current))
 
     def _draw_template(self, rng: np.random.Generator) -> tuple[Template, Raster]:
         """A drawing of the library in its own or other colours, or a pad that nobody drew."""
@@ -98,26 +101,32 @@ class Composer:
     def _rasterise(self, which: int, width_px: int) -> Raster:
         return rasterise(self._templates[which], width_px).to(self._device)
 
-    def _compose(self, raster: Raster, previous: States, current: States, rng: np.random.Generator) -> Tensor:
-        """Overlay over game: (GROUP, 2, 3, H, W) in [0, 1], padded by PAD on every side."""
+    def _compose(
+        self, raster: Raster, previous: States, current: States, rng: np.random.Generator
+    ) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """Overlay over game: (GROUP, 2, 3, H, W) in [0, 1], padded by PAD on every side.
+
+        With it the overlays' opacities (GROUP,) and the games' mean colours (GROUP, 3).
+        """
         pad = _pad_px(raster)
         overlay = torch.stack([draw(raster, previous), draw(raster, current)], 1)
-        overlay = functional.pad(overlay.flatten(0, 1), (pad, pad, pad, pad)).unflatten(0, (-1, 2))
+        overlay = functional.pad(overlay, (pad, pad, pad, pad))
         opaque = rng.random(GROUP) < 0.5
         opacity = np.where(opaque, 1.0, rng.uniform(0.35, 1.0, GROUP)).astype(np.float32)
         overlay = overlay * torch.from_numpy(opacity).to(self._device).view(-1, 1, 1, 1, 1)
         game = torch.from_numpy(self._backgrounds.sample_pairs(rng, GROUP)).to(self._device)
         game = game.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        game = functional.interpolate(game, size=overlay.shape[3:], mode="bilinear").unflatten(0, (-1, 2))
-        return overlay[:, :, :3] + game * (1 - overlay[:, :, 3:])
+        game = functional.interpolate(game, size=overlay.shape[3:], mode="bilinear")
+        game = game.reshape(overlay[:, :, :3].shape)
+        return overlay[:, :, :3] + game * (1 - overlay[:, :, 3:]), opacity, game.mean((1, 3, 4)).cpu().numpy()
 
-    def _inputs(self, template: Template, raster: Raster, panels: Tensor, rng: np.random.Generator) -> Tensor:
-        """(GROUP, 16, 88, 216), some of them without anything that comes from the template's pictures."""
+    def _inputs(self, template: Template, raster: Raster, panels: Tensor, seen: np.ndarray) -> Tensor:
+        """(GROUP, 16, 88, 216); what comes from the template's pictures only where it is ``seen`` (GROUP,)."""
         reference = reference_of(template, raster)
-        seen = torch.from_numpy(rng.random(GROUP) >= NO_REFERENCE).to(self._device)[:, None, None, None]
-        misfits = compare(panels.flatten(0, 1), reference).unflatten(0, (-1, 2)) * seen[:, None]
+        use = torch.from_numpy(seen).to(self._device)[:, None, None, None]
+        misfits = compare(panels.flatten(0, 1), reference).reshape(panels.shape) * use[:, None]
         shared = reference.panels.expand(GROUP, -1, -1, -1).clone()
-        shared[:, :8] *= seen
+        shared[:, :8] *= use
         frames = torch.cat([panels, misfits], 2)
         return join_pairs(frames[:, 0], frames[:, 1], shared)
 
@@ -149,8 +158,24 @@ def _recolour(raster: Raster, rng: np.random.Generator) -> Raster:
         matrix[:3, :3] *= -1
         matrix[:3, 3] = 1
     matrix = matrix.to(raster.layers[0].images.device)
-    layers = [replace(layer, images=torch.einsum("ij,njhw->nihw", matrix, layer.images)) for layer in raster.layers]
+    layers = [
+        replace(layer, images=torch.einsum("ij,njhw->nihw", matrix, layer.images)) for layer in raster.layers
+    ]
     return replace(raster, layers=tuple(layers))
+
+
+def _draw_looks(
+    rng: np.random.Generator, opacity: np.ndarray, backdrop: np.ndarray, how: Degradation, seen: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """What a localisation measures of each overlay's look, nearly right: gain (GROUP,), offset (GROUP, 3).
+
+    Sometimes it measures nothing, and never without the template's pictures.
+    """
+    gain = how.gain * opacity * rng.normal(1, 0.03, GROUP)
+    offset = (how.gain * (1 - opacity))[:, None] * backdrop + how.offset[:, None] + rng.normal(0, 0.02, (GROUP, 3))
+    measured = seen & (rng.random(GROUP) < 0.85)
+    gain, offset = np.where(measured, gain, 1.0), np.where(measured[:, None], offset, 0.0)
+    return torch.from_numpy(gain.astype(np.float32)), torch.from_numpy(offset.astype(np.float32))
 
 
 def _pad_px(raster: Raster) -> int:
@@ -160,10 +185,10 @@ def _pad_px(raster: Raster) -> int:
 def _draw_poses(rng: np.random.Generator, raster: Raster) -> Tensor:
     """How a localisation errs: (GROUP, 2, 3), canvas px of the raster -> where the tiles are cut.
 
-    Axis-aligned, like real placements: scale off by about 1 %, position by about a pixel of the source.
+    Axis-aligned, like real placements: scale off by half a percent, position by half a pixel of the source.
     """
-    scale = 1 + rng.normal(0, 0.008, (GROUP, 2))
-    shift = rng.normal(0, 0.004 * raster.size_wh[0] + 0.4, (GROUP, 2))
+    scale = 1 + rng.normal(0, 0.004, (GROUP, 2))
+    shift = rng.normal(0, 0.001 * raster.size_wh[0] + 0.3, (GROUP, 2))
     centre = np.array(raster.size_wh) / 2
     poses = np.zeros((GROUP, 2, 3), np.float32)
     poses[:, 0, 0], poses[:, 1, 1] = scale[:, 0], scale[:, 1]
@@ -174,10 +199,10 @@ def _draw_poses(rng: np.random.Generator, raster: Raster) -> Tensor:
 def _cut_panels(template: Template, frames: Tensor, raster: Raster, poses: Tensor) -> Tensor:
     """(GROUP, 2, 3, H, W) padded frames -> (GROUP, 2, 3, 88, 108) panels."""
     points = torch.from_numpy(tile_map(template.scene)[0]) * raster.scale
-    placed = torch.einsum("nij,hwj->nhwi", poses[:, :, :2], points) + poses[:, None, None, :, 2] + _pad_px(raster)
+    placed = (
+        torch.einsum("nij,hwj->nhwi", poses[:, :, :2], points) + poses[:, None, None, :, 2] + _pad_px(raster)
+    )
     size = torch.tensor([frames.shape[4], frames.shape[3]])
     grid = (placed / size * 2 - 1).nan_to_num(nan=-9.0).to(frames.device)
     cut = functional.grid_sample(frames.flatten(1, 2), grid, align_corners=False)
-    return cut.unflatten(1, (2, 3))
-
-
+    return cut.reshape(len(frames), 2, 3, *grid.shape[1:3])

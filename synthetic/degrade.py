@@ -80,7 +80,7 @@ def degrade(pairs: Tensor, how: Degradation) -> Tensor:
     if how.noise:
         generator = torch.Generator(device).manual_seed(how.noise_seed)
         flat = flat + how.noise * torch.randn(flat.shape, generator=generator, device=device)
-    return flat.clamp(0, 1).unflatten(0, (-1, 2))
+    return flat.clamp(0, 1).reshape(pairs.shape)
 
 
 def _halve_chroma(rgb: Tensor) -> Tensor:

@@ -122,7 +122,9 @@ def _draw_body(rng: np.random.Generator) -> Iterator[Part]:
     yield Static(name="body", box=(0, 0, *_CANVAS), picture=Picture(svg=f'<path d="{path}" {paint}/>'))
 
 
-def _shape(rng: np.random.Generator, centre: Point, size: Point, kinds: tuple[str, ...], glyph: bool) -> _Shape:
+def _shape(
+    rng: np.random.Generator, centre: Point, size: Point, kinds: tuple[str, ...], glyph: bool
+) -> _Shape:
     (x, y), (w, h) = centre, size
     box = (x - w / 2, y - h / 2, w, h)
     kind = rng.choice(kinds)
@@ -167,13 +169,19 @@ def _buttons(rng: np.random.Generator, look: _Look, sizes: np.ndarray) -> Iterat
     glyphs, kinds = bool(rng.random() < 0.8), ("round",) if rng.random() < 0.7 else ("round", "box")
     x, y = 610 + rng.normal(0, 12), 215 + rng.normal(0, 12)
     for name, (dx, dy) in _FACE.items():
-        yield from _button(look, name, _shape(rng, (x + spread * dx, y + spread * dy), (size, size), kinds, glyphs))
+        yield from _button(
+            look, name, _shape(rng, (x + spread * dx, y + spread * dy), (size, size), kinds, glyphs)
+        )
     for name, cx in _CENTRE.items():
         w, h = (34 * sizes[2], 34 * sizes[2] * rng.uniform(0.4, 1))
-        yield from _button(look, name, _shape(rng, (cx, 190 + rng.normal(0, 10)), (w, h), ("round", "box"), glyphs))
+        yield from _button(
+            look, name, _shape(rng, (cx, 190 + rng.normal(0, 10)), (w, h), ("round", "box"), glyphs)
+        )
     for name in ("left_shoulder", "right_shoulder"):
         w, h = rng.uniform(90, 170), rng.uniform(22, 44)
-        yield from _button(look, name, _shape(rng, (_TOP[name], 92), (w, h), ("round", "box"), bool(rng.random() < 0.5)))
+        yield from _button(
+            look, name, _shape(rng, (_TOP[name], 92), (w, h), ("round", "box"), bool(rng.random() < 0.5))
+        )
 
 
 def _triggers(rng: np.random.Generator, look: _Look, size: float) -> Iterator[Part]:
@@ -242,7 +250,11 @@ def _sticks(rng: np.random.Generator, look: _Look, size: float) -> Iterator[Part
         if rng.random() < 0.6:
             ring = f'<circle cx="{x}" cy="{y}" r="{radius * rng.uniform(1.02, 1.3):.1f}" {well}/>'
             reach = 1.4 * radius
-            yield Static(name=f"{name}.well", box=(x - reach, y - reach, 2 * reach, 2 * reach), picture=Picture(svg=ring))
+            yield Static(
+                name=f"{name}.well",
+                box=(x - reach, y - reach, 2 * reach, 2 * reach),
+                picture=Picture(svg=ring),
+            )
         thumb = BUTTONS[12 + STICKS.index(name)]
         if click == "ring":
             paint = f'fill="none" stroke="{paints[True][0]}" stroke-width="9"'
@@ -263,7 +275,7 @@ def _sticks(rng: np.random.Generator, look: _Look, size: float) -> Iterator[Part
 
         yield Move(
             name=name,
-            stick=name,  # type: ignore[arg-type]
+            stick=name,
             box=(x - radius, y - radius, 2 * radius, 2 * radius),
             travel=(travel, travel),
             picture=cap(False),

@@ -59,7 +59,9 @@ CONFIGS: Final = {
     # The published recipe (NitroGen, arXiv 2601.02427, appendix): AdamW, 1e-4, 0.1, 256, 8 M; SegFormer-B0 sizes.
     "paper": TrainConfig(
         name="paper",
-        net=ParserConfig(hidden_sizes=(32, 64, 160, 256), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8), decoder_size=256),
+        net=ParserConfig(
+            hidden_sizes=(32, 64, 160, 256), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8), decoder_size=256
+        ),
         samples=8_000_000,
         batch=256,
         learning_rate=1e-4,
@@ -67,7 +69,7 @@ CONFIGS: Final = {
     ),
     # An hour or two on two cores: a smaller network, a higher rate.
     "cpu": TrainConfig(
-        name="cpu", net=ParserConfig(), samples=288_000, batch=64, learning_rate=1e-3, weight_decay=0.05
+        name="cpu", net=ParserConfig(), samples=208_000, batch=64, learning_rate=1e-3, weight_decay=0.05
     ),
 }
 
@@ -97,9 +99,13 @@ def train(
         losses.append(state.learn(batch, _rate(config, state.step, total)))
         if state.step % report_every == 0 or state.step == total:
             speed = (state.step - first) * config.batch / (time.monotonic() - started)
-            line = {"samples": state.step * config.batch, "loss": sum(losses) / len(losses), "pairs_per_s": speed}
+            line = {
+                "samples": state.step * config.batch,
+                "loss": sum(losses) / len(losses),
+                "pairs_per_s": speed,
+            }
             if state.step % (report_every * 10) == 0 or state.step == total:
-                line |= evaluate(state.average.module, checks)
+                line |= evaluate(state.shipped, checks)
                 _export(state, run, line)
             losses.clear()
             _append(run / "curve.jsonl", line)
@@ -122,7 +128,8 @@ def loss_of(net: ParserNet, batch: Batch, half: bool) -> Tensor:
     grid = -(target.flatten(2) * grids.flatten(2).log_softmax(-1)).sum(-1)
     place, _ = stick_place(grids)
     distance = functional.smooth_l1_loss(place * batch.gain, batch.sticks, reduction="none", beta=0.1).sum(-1)
-    return 3 * button_loss + ((0.3 * grid + 2 * distance) * known).sum() / count
+    stick_loss: Tensor = ((0.3 * grid + 2 * distance) * known).sum() / count
+    return 3 * button_loss + stick_loss
 
 
 def grid_target(place: Tensor) -> Tensor:
@@ -162,8 +169,11 @@ class _Run:
     def __init__(self, config: TrainConfig, run: Path, device: str) -> None:
         self.config = config
         self.net = ParserNet(config.net).to(device)
-        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-        self.optimiser = AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
+        self.optimiser = AdamW(
+            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         self.step = 0
         self._path = run / "checkpoint.safetensors"
         self._half = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
@@ -175,6 +185,12 @@ class _Run:
             state._load()
             log.info("going on at %d of %d pairs", state.step * config.batch, config.samples)
         return state
+
+    @property
+    def shipped(self) -> ParserNet:
+        """The moving average of the network."""
+        assert isinstance(self.average.module, ParserNet)
+        return self.average.module
 
     def learn(self, batch: Batch, rate: float) -> float:
         """One optimiser step; returns the loss."""
@@ -202,11 +218,15 @@ class _Run:
         with safe_open(self._path, "pt") as file:
             about = file.metadata()
         if ParserConfig.model_validate_json(about["net"]) != self.config.net:
-            raise ValueError(f"{self._path} was made with another network; choose another run folder or delete it")
+            raise ValueError(
+                f"{self._path} was made with another network; choose another run folder or delete it"
+            )
         tensors = load_file(self._path)
 
         def under(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            return {
+                name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
+            }
 
         self.net.load_state_dict(under("net."))
         self.average.load_state_dict(under("average."))
@@ -236,7 +256,7 @@ def _export(state: _Run, run: Path, scores: dict[str, float]) -> None:
         "scores_on_held_out_renders": scores,
     }
     path = run / WEIGHTS_NAME
-    tensors = {name: value.contiguous() for name, value in state.average.module.state_dict().items()}
+    tensors = {name: value.contiguous() for name, value in state.shipped.state_dict().items()}
     _save_whole(tensors, path, {"padtrace": json.dumps(info)})
 
 

@@ -43,7 +43,7 @@ class TemplateError(ValueError):
     """A template that cannot be used. Its text is one sentence: where, expected, found, what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity, so that caches can hold it
 class Template:
     """A scene, and the folder that holds its pictures; None where every picture is vector markup."""
 

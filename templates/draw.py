@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from templates.catalogue import Template, read_picture
+from templates.catalogue import Template, TemplateError, read_picture
 from templates.controls import BUTTON_INDEX, DPAD, STICKS, THUMB_OF, TRIGGERS, States
 from templates.scene import NINE_STATES, Box, Part, Picture
 
@@ -84,7 +84,9 @@ def draw_rgba(template: Template, states: States, width_px: int) -> np.ndarray:
     """The first of ``states`` as a picture: (H, W, 4) uint8, straight alpha."""
     premultiplied = draw(rasterise(template, width_px), states[:1])[0].permute(1, 2, 0).numpy()
     alpha = premultiplied[..., 3:]
-    straight = np.divide(premultiplied[..., :3], alpha, out=np.zeros_like(premultiplied[..., :3]), where=alpha > 0)
+    straight = np.divide(
+        premultiplied[..., :3], alpha, out=np.zeros_like(premultiplied[..., :3]), where=alpha > 0
+    )
     return np.concatenate([straight, alpha], -1).clip(0, 1).__mul__(255).round().astype(np.uint8)
 
 
@@ -111,7 +113,7 @@ class _Inputs:
 
     def pressed(self, control: str, threshold: float) -> Tensor:
         """(T,) bool."""
-        return self.value(control) >= (threshold if control in TRIGGERS else 0.5)
+        return self.value(control).ge(threshold if control in TRIGGERS else 0.5)
 
 
 def _picture_of(layer: Layer, inputs: _Inputs, scale: float) -> Tensor:
@@ -229,7 +231,9 @@ def _render(
     if picture is None:
         return np.zeros((4, height, width), np.float32)
     if picture.svg is not None:
-        return premultiply(render_svg(picture.svg, (x / scale, y / scale, width / scale, height / scale), (width, height)))
+        return premultiply(
+            render_svg(picture.svg, (x / scale, y / scale, width / scale, height / scale), (width, height))
+        )
     pixels = premultiply(read_picture(template, picture)).transpose(1, 2, 0)
     # Shrink by area first: plain bilinear sampling would skip source pixels.
     target_w, target_h = max(1, int(np.ceil(box[2] * scale))), max(1, int(np.ceil(box[3] * scale)))
@@ -252,7 +256,9 @@ def render_svg(markup: str, view_box: Box, size_wh: tuple[int, int]) -> np.ndarr
     )
     png = resvg_py.svg_to_bytes(svg_string=document, skip_system_fonts=True)
     decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-    return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA)
+    if decoded is None:
+        raise TemplateError(f"the SVG renderer made no picture of {size_wh[0]} x {size_wh[1]} pixels")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA))
 
 
 def premultiply(rgba: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ NINE_STATES = ("idle", "left", "right", "up", "down", "up_left", "up_right", "do
 class Model(BaseModel):
     """Frozen, and a misspelt field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Picture(Model):
@@ -42,7 +42,9 @@ class Picture(Model):
         if (self.svg is None) == (self.file is None):
             raise ValueError("a picture needs either svg or file")
         if self.file is not None and ("/" in self.file or "\\" in self.file or self.file.startswith(".")):
-            raise ValueError(f"picture file must be a plain name in the template's folder, found {self.file!r}")
+            raise ValueError(
+                f"picture file must be a plain name in the template's folder, found {self.file!r}"
+            )
         return self
 
 
@@ -188,7 +190,7 @@ class Scene(Model):
             if not 1 <= width <= MAX_CANVAS:
                 raise ValueError(f"canvas sides must lie in 1..{MAX_CANVAS}, found {self.canvas}")
         for part in self.parts:
-            control = getattr(part, "control", None)
+            control = _control_of(part)
             if control is not None and control not in CONTROLS:
                 raise ValueError(f"part {part.name!r}: unknown control {control!r}")
             if part.kind in ("clip", "opacity") and control not in TRIGGERS:
@@ -202,7 +204,9 @@ class Scene(Model):
         for part in self.parts:
             if part.kind == "move" and part.stick not in found:
                 x, y, w, h = part.box
-                found[part.stick] = StickGeometry(centre=(x + w / 2, y + h / 2), travel=part.travel, size=(w, h))
+                found[part.stick] = StickGeometry(
+                    centre=(x + w / 2, y + h / 2), travel=part.travel, size=(w, h)
+                )
         return found
 
     @property
@@ -225,8 +229,8 @@ class Scene(Model):
                 boxes[part.stick] = (cx - ex, cy - ey, 2 * ex, 2 * ey)
                 if part.pressed is not None:
                     boxes.setdefault(THUMB_OF[part.stick], boxes[part.stick])
-            elif (control := getattr(part, "control", None)) in BUTTONS:
-                boxes[control] = _union(boxes[control], part.box) if control in boxes else part.box
+            elif (button := _control_of(part)) in BUTTONS:
+                boxes[button] = _union(boxes[button], part.box) if button in boxes else part.box
         return boxes
 
     @property
@@ -238,6 +242,13 @@ class Scene(Model):
     @property
     def has_sticks(self) -> bool:
         return any(stick in self.sticks for stick in STICKS)
+
+
+def _control_of(part: Part) -> str | None:
+    """The one control that drives a part; none for static parts, sticks and nine-state d-pads."""
+    if part.kind == "static" or part.kind == "move" or part.kind == "nine_state":
+        return None
+    return part.control
 
 
 def _union(a: Box, b: Box) -> Box:

@@ -13,11 +13,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.arguments import parse_box, parse_states
+from flows.bench import loop_packets
 from flows.cli import app
 from flows.sources import find_videos
 from templates.controls import BUTTON_INDEX
 
-OVERLAYS = Path(__file__).resolve().parents[3] / "shared" / "overlays" / "input-overlay"
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "sample"
+OVERLAYS = ROOT.parent / "shared" / "overlays" / "input-overlay"
 
 
 def run(*arguments: str | Path) -> Result:
@@ -171,3 +174,66 @@ def test_a_trigger_below_half_travel_is_drawn_and_not_held() -> None:
 
 def test_a_box_may_start_outside_the_frame() -> None:
     assert parse_box("-5,10.4,200,100") == (-5, 10, 200, 100)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first seconds of the sample, in a folder with a video that is none."""
+    folder = tmp_path_factory.mktemp("videos")
+    loop_packets(SAMPLE / "video.mp4", folder / "good.mp4", 3.0)
+    (folder / "bad.mp4").write_text("this is no video")
+    return folder / "good.mp4"
+
+
+def test_one_bad_video_stops_no_batch_and_a_second_run_does_nothing(clip: Path, tmp_path: Path) -> None:
+    first = run("extract", clip.parent, "--out", tmp_path)
+    assert first.exit_code == 1
+    assert "bad.mp4" in only_sentence(first)
+    assert "1 extracted, 0 without overlay, 0 done before, 1 failed" in first.stdout
+    [folder] = (tmp_path / "videos").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["actions.parquet", "report.json"]
+
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    second = run("extract", clip, "--out", tmp_path)
+    assert second.exit_code == 0
+    assert "1 done before, 0 failed; nothing to do" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == written
+
+
+def test_locating_prints_one_object_for_one_source(clip: Path) -> None:
+    result = run("locate", clip, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert set(found) == {"source", "placements", "reason"}
+    [place] = found["placements"]
+    assert set(place) == {"template", "family", "box", "inliers", "start", "end"}
+    true = json.loads((SAMPLE / "case.json").read_text())["boxes"][0][1:]
+    assert np.abs(np.array(place["box"]) - true).max() <= 3
+
+
+def test_an_overlay_named_by_hand_is_read_where_it_was_said_to_be(clip: Path, tmp_path: Path) -> None:
+    result = run(
+        "extract", clip, "--out", tmp_path, "--box", "1004,508,260,196", "--family", "xbox_one", "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    [report] = json.loads(result.stdout)
+    assert report["placements"][0]["box"] == [1004, 508, 260, 196]
+    assert report["placements"][0]["family"] == "xbox_one"
+
+
+def test_a_family_that_no_template_has_is_wrong_usage(clip: Path, tmp_path: Path) -> None:
+    result = run("extract", clip, "--out", tmp_path / "o", "--box", "1,2,30,40", "--family", "harp")
+    assert result.exit_code == 2
+    assert "xbox_one" in result.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_benchmark_of_the_sample_prints_its_scores(tmp_path: Path) -> None:
+    result = run("benchmark", SAMPLE, "--json", "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    [case] = json.loads(result.stdout)
+    assert case["box_error_px"] <= 3
+    assert case["scores"]["coverage"] == 1
+    assert case["scores"]["button_accuracy"] >= 0.98
+    assert case["scores"]["macro_f1"] >= 0.9
+    assert case["scores"]["stick_r2_mean"] >= 0.9

@@ -52,7 +52,9 @@ def test_a_killed_run_goes_on_where_it_stood_and_ends_the_same(run: Path, tmp_pa
     with pytest.raises(Killed):
         train(TINY, templates, backgrounds, backgrounds, tmp_path, report_every=1, on_progress=kill_halfway)
     start(tmp_path, TINY)
-    assert [line["loss"] for line in curve(tmp_path)] == pytest.approx([line["loss"] for line in curve(run)], rel=0.02)
+    assert [line["loss"] for line in curve(tmp_path)] == pytest.approx(
+        [line["loss"] for line in curve(run)], rel=0.02
+    )
 
 
 def test_a_finished_run_does_no_more_work(run: Path, tmp_path: Path) -> None:
@@ -81,7 +83,12 @@ def test_weights_that_do_not_match_are_refused_in_one_sentence(run: Path, tmp_pa
 
 def test_the_paper_recipe_is_the_published_one() -> None:
     paper = CONFIGS["paper"]
-    assert (paper.learning_rate, paper.weight_decay, paper.batch, paper.samples) == (1e-4, 0.1, 256, 8_000_000)
+    assert (paper.learning_rate, paper.weight_decay, paper.batch, paper.samples) == (
+        1e-4,
+        0.1,
+        256,
+        8_000_000,
+    )
 
 
 def test_the_expectation_of_a_grid_target_is_the_place_itself() -> None:

@@ -7,7 +7,20 @@ import torch
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, States
 from templates.draw import draw, draw_rgba, rasterise
-from templates.scene import Clip, Move, NineState, Opacity, Part, Picture, Scene, Show, Slide, Static, Swap, Tint
+from templates.scene import (
+    Clip,
+    Move,
+    NineState,
+    Opacity,
+    Part,
+    Picture,
+    Scene,
+    Show,
+    Slide,
+    Static,
+    Swap,
+    Tint,
+)
 
 BOX = (40.0, 40.0, 20.0, 20.0)
 
@@ -124,7 +137,12 @@ def test_a_slide_moves_by_offset_times_travel_and_lights_up() -> None:
 
 @pytest.mark.parametrize(
     ("pressed", "name"),
-    [((), "idle"), (("dpad_up",), "up"), (("dpad_down", "dpad_left"), "down_left"), (("dpad_right",), "right")],
+    [
+        ((), "idle"),
+        (("dpad_up",), "up"),
+        (("dpad_down", "dpad_left"), "down_left"),
+        (("dpad_right",), "right"),
+    ],
 )
 def test_a_nine_state_pad_shows_the_sprite_of_its_direction(pressed: tuple[str, ...], name: str) -> None:
     part = NineState(name="a", box=BOX, pictures={name: RED})
@@ -148,7 +166,9 @@ def test_a_batch_draws_each_state_as_it_would_alone() -> None:
     part = Move(name="a", box=BOX, stick="j_left", picture=RED, travel=(10, 10))
     raster = rasterise(template_of(part), 100)
     states = [state(stick=(x, 0.3)) for x in (-1.0, 0.1, 0.7)]
-    together = States(*(np.concatenate([getattr(s, f) for s in states]) for f in ("buttons", "sticks", "triggers")))
+    together = States(
+        *(np.concatenate([getattr(s, f) for s in states]) for f in ("buttons", "sticks", "triggers"))
+    )
     assert torch.equal(draw(raster, together), torch.cat([draw(raster, s) for s in states]))
 
 

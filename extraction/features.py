@@ -1,0 +1,136 @@
+"""Image -> keypoints: SIFT with root-normalised descriptors, of templates and of what stands still in a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Self
+
+import cv2
+import numpy as np
+
+from templates.catalogue import Template
+from templates.controls import States
+from templates.draw import draw_rgba
+
+CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent overlay
+TEMPLATE_WIDTHS: Final = (180, 360)  # px; overlays are 90 to 500 px wide in a frame
+TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
+KEPT_PER_VIEW: Final = 300
+KEPT_PER_FRAME: Final = 3000
+STILL_RADIUS_PX: Final = 1.5
+STILL_FRAMES: Final = 3  # a keypoint counts as standing still when it recurs in this many frames
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keypoints:
+    """N keypoints: points (N, 2) float32, sizes (N,) and angles (N,) in degrees, descriptors (N, 128) of unit length."""
+
+    points: np.ndarray
+    sizes: np.ndarray
+    angles: np.ndarray
+    descriptors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: np.ndarray) -> Self:
+        return type(self)(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def join(cls, several: Sequence[Keypoints]) -> Keypoints:
+        """All keypoints of several sets."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(each, name) for each in several]) for name in names))
+
+
+def find_keypoints(grey: np.ndarray, keep: int) -> Keypoints:
+    """The strongest ``keep`` SIFT keypoints of an (H, W) uint8 picture. Points: pixel (i, j) covers [i, i + 1)."""
+    sift = cv2.SIFT_create(nfeatures=keep, contrastThreshold=CONTRAST)
+    found, descriptors = sift.detectAndCompute(grey, None)
+    if not found:
+        empty = np.zeros(0, np.float32)
+        return Keypoints(np.zeros((0, 2), np.float32), empty, empty, np.zeros((0, 128), np.float32))
+    # RootSIFT (Arandjelovic & Zisserman 2012): Euclidean distance then compares histograms properly.
+    root = np.sqrt(descriptors / (descriptors.sum(1, keepdims=True) + 1e-7))
+    return Keypoints(
+        np.array([keypoint.pt for keypoint in found], np.float32) + 0.5,
+        np.array([keypoint.size for keypoint in found], np.float32),
+        np.array([keypoint.angle for keypoint in found], np.float32),
+        root.astype(np.float32),
+    )
+
+
+@lru_cache(maxsize=1024)
+def template_keypoints(template: Template) -> Keypoints:
+    """Keypoints of a template's rest picture over dark and bright grey, in canvas units."""
+    views = []
+    for width in TEMPLATE_WIDTHS:
+        rgba = draw_rgba(template, States.rest(), width).astype(np.float32)
+        alpha = rgba[..., 3:] / 255
+        for grey in TEMPLATE_GREYS:
+            margin = width // 10  # an outline at the canvas edge needs a surrounding
+            over = (rgba[..., :3] * alpha + grey * (1 - alpha)).astype(np.uint8)
+            over = cv2.copyMakeBorder(over, *(margin,) * 4, cv2.BORDER_CONSTANT, value=(grey,) * 3)
+            found = find_keypoints(cv2.cvtColor(over, cv2.COLOR_RGB2GRAY), KEPT_PER_VIEW)
+            unit = template.scene.canvas[0] / width
+            points = (found.points - margin) * unit
+            views.append(Keypoints(points, found.sizes * unit, found.angles, found.descriptors))
+    return Keypoints.join(views)
+
+
+def still_keypoints(greys: Sequence[np.ndarray]) -> Keypoints:
+    """Keypoints that recur at the same place of many frames, their descriptors averaged.
+
+    The game behind an overlay changes and takes its keypoints and its share of the descriptors with it;
+    what remains is the overlay's. Keypoints of the temporal median are added: there an overlay that no
+    single frame shows clearly stands on a blurred background.
+    """
+    frames = [find_keypoints(grey, KEPT_PER_FRAME) for grey in greys]
+    together = Keypoints.join(frames)
+    owner = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    median = np.median(np.stack(greys), axis=0).astype(np.uint8)
+    needed = min(STILL_FRAMES, len(frames))
+    return Keypoints.join([_recurring(together, owner, needed), find_keypoints(median, KEPT_PER_FRAME)])
+
+
+def _recurring(keypoints: Keypoints, owner: np.ndarray, needed: int) -> Keypoints:
+    """Average the keypoints that share place, size and direction in at least ``needed`` different frames."""
+    if not len(keypoints):
+        return keypoints
+    cell = 2 * STILL_RADIUS_PX
+    groups: list[Keypoints] = []
+    # Two grids, half a cell apart, so that no place sits on the border of both.
+    for shift in (0.0, 0.5):
+        place = np.floor(keypoints.points / cell + shift).astype(np.int64)
+        size = np.round(2 * np.log2(keypoints.sizes)).astype(np.int64) + 50
+        angle = np.round(keypoints.angles / 30).astype(np.int64) % 12
+        key = ((place[:, 1] * 100_000 + place[:, 0]) * 100 + size) * 12 + angle
+        _, inverse = np.unique(key, return_inverse=True)
+        pairs = np.unique(np.stack([inverse, owner], 1), axis=0)
+        seen = np.bincount(pairs[:, 0], minlength=inverse.max() + 1)
+        kept = np.flatnonzero(seen >= needed)
+        if len(kept):
+            groups.append(_average(keypoints, inverse, kept))
+    return Keypoints.join(groups) if groups else keypoints[np.zeros(0, int)]
+
+
+def _average(keypoints: Keypoints, inverse: np.ndarray, kept: np.ndarray) -> Keypoints:
+    """The mean of each kept group; angles by the first member, they agree within 30 degrees."""
+    position = np.full(inverse.max() + 1, -1)
+    position[kept] = np.arange(len(kept))
+    member = position[inverse] >= 0
+    group = position[inverse[member]]
+    count = np.bincount(group, minlength=len(kept)).astype(np.float32)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        total = np.zeros((len(kept), *values.shape[1:]), np.float32)
+        np.add.at(total, group, values[member])
+        return total / count.reshape(-1, *[1] * (values.ndim - 1))
+
+    first = np.zeros(len(kept), np.int64)
+    first[group[::-1]] = np.flatnonzero(member)[::-1]
+    descriptors = mean(keypoints.descriptors)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True) + 1e-7
+    return Keypoints(mean(keypoints.points), mean(keypoints.sizes), keypoints.angles[first], descriptors)

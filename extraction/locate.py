@@ -1,0 +1,253 @@
+"""Where the overlay is: what stands still in sampled frames, matched against every template at once.
+
+Votes of single matches pick a few candidates, an affine fit (USAC) judges them, and the candidate whose
+picture agrees best with the temporal median wins. Inliers are counted as distinct template keypoints, so
+that a still background which resembles one of them counts once, not once a frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from extraction.features import Keypoints, still_keypoints, template_keypoints
+from extraction.records import Placement, Reason, SourceError
+from templates.catalogue import Template
+from templates.controls import States
+from templates.draw import draw_rgba
+
+FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
+SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing matches
+RATIO: Final = 0.9  # of distances, nearest to second nearest at another place of the frame
+NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
+MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
+CANDIDATES: Final = 6
+REPROJECTION_PX: Final = 2.5
+MAX_SHEAR: Final = 0.06
+MAX_STRETCH: Final = 1.25  # a streamer may scale width and height a little differently
+OVERLAY_WIDTHS: Final = (60.0, 1000.0)  # px
+SAME_POINT: Final = 0.008  # of the canvas width: views of one template keypoint
+MIN_SPREAD: Final = 0.12  # of the canvas: standard deviation of the inliers, x and y
+CLOSE_CALL: Final = 0.5  # of the most inliers: candidates that the picture decides between
+MIN_LIKENESS: Final = 0.25
+LIKENESS_WIDTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What was found in one video. ``reason`` is set exactly when there is no placement; ``detail`` explains it."""
+
+    placements: tuple[Placement, ...]
+    reason: Reason | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A template's axis-aligned fit: canvas -> frame, its distinct inliers, its likeness to the median in [-1, 1]."""
+
+    template: Template
+    affine: np.ndarray
+    inliers: int
+    likeness: float
+
+
+def locate(
+    frames: Sequence[tuple[float, np.ndarray]],
+    templates: Mapping[str, Template],
+    *,
+    min_inliers: int = 20,
+) -> Found:
+    """Find the overlay in frames sampled from one video: (pts_s, (H, W, 3) uint8 RGB)."""
+    if not frames:
+        return Found((), Reason.NO_FRAMES, "no frame could be decoded")
+    pictures = [_shrink(rgb) for _, rgb in frames]
+    shrink = pictures[0].shape[1] / frames[0][1].shape[1]
+    still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
+    median = np.median(np.stack(pictures), axis=0).astype(np.uint8)
+    fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, median)) is not None]
+    good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
+    if not good:
+        return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))
+    most = max(fit.inliers for fit in good)
+    best = max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
+    height, width = frames[0][1].shape[:2]
+    affine = best.affine / shrink
+    return Found((_placement(best.template, affine, best.inliers, (width, height)),), None, "")
+
+
+def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frame_wh: tuple[int, int]) -> Placement:
+    """A placement that a person gave: the template's canvas stretched over a box of the frame."""
+    x, y, w, h = box_xywh
+    if w < 1 or h < 1 or x >= frame_wh[0] or y >= frame_wh[1] or x + w <= 0 or y + h <= 0:
+        raise SourceError(f"expected a box inside {frame_wh[0]}x{frame_wh[1]} px, found {x},{y},{w},{h}; give x,y,w,h")
+    canvas = template.scene.canvas
+    affine = np.array([[w / canvas[0], 0, x], [0, h / canvas[1], y]], np.float64)
+    return _placement(template, affine, 0, frame_wh)
+
+
+def _placement(template: Template, affine: np.ndarray, inliers: int, frame_wh: tuple[int, int]) -> Placement:
+    canvas = np.array(template.scene.canvas)
+    low = np.clip(np.round(affine[:, 2]), 0, np.array(frame_wh) - 1)
+    high = np.clip(np.round(affine[:, 2] + np.diag(affine[:, :2]) * canvas), low + 1, frame_wh)
+    box = (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
+    return Placement(template.id, template.family, affine, box, inliers, 0.0, math.inf)
+
+
+def _shrink(rgb: np.ndarray) -> np.ndarray:
+    height, width = rgb.shape[:2]
+    if width <= FEATURE_WIDTH:
+        return rgb
+    size = (FEATURE_WIDTH, round(height * FEATURE_WIDTH / width))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+
+
+def _candidates(
+    still: Keypoints, templates: Mapping[str, Template]
+) -> list[tuple[Template, np.ndarray, np.ndarray, np.ndarray]]:
+    """The templates with most agreeing votes, with their matches: (template, canvas points, frame points, votes)."""
+    if len(still) < 4:
+        return []
+    owned = [(template, template_keypoints(template)) for template in templates.values()]
+    owned = [(template, keypoints) for template, keypoints in owned if len(keypoints) >= 4]
+    voted = []
+    index = np.concatenate([keypoints.descriptors for _, keypoints in owned])
+    nearest, matched = _match(index, still)
+    ends = np.cumsum([len(keypoints) for _, keypoints in owned])
+    for (template, keypoints), end in zip(owned, ends, strict=True):
+        part = slice(end - len(keypoints), end)
+        use = np.flatnonzero(matched[part])
+        source, target = keypoints[use], still[nearest[part][use]]
+        agree = _agreeing(source, target, template.scene.canvas)
+        voted.append((template, source.points[agree], target.points[agree], agree))
+    voted.sort(key=lambda each: -len(_distinct(each[1], each[0].scene.canvas[0])))
+    return voted[:CANDIDATES]
+
+
+def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """Each template descriptor's nearest still keypoint: (M,) positions, and (M,) whether it passes the ratio test."""
+    nearest = np.zeros(len(index), np.int64)
+    good = np.zeros(len(index), bool)
+    for start in range(0, len(index), 4096):
+        part = slice(start, start + 4096)
+        similarity = index[part] @ still.descriptors.T
+        best = similarity.argmax(1)
+        rows = np.arange(len(best))
+        top = similarity[rows, best]
+        # The second nearest must be at another place: one place has keypoints of several sizes and frames.
+        runners = np.argpartition(-similarity, min(8, similarity.shape[1] - 1), axis=1)[:, :8]
+        apart = np.abs(still.points[runners] - still.points[best][:, None]).max(2) > NEARBY_PX
+        second = np.where(apart, np.take_along_axis(similarity, runners, 1), -1).max(1)
+        distance, rival = np.sqrt(np.clip(2 - 2 * top, 0, None)), np.sqrt(np.clip(2 - 2 * second, 1e-9, None))
+        nearest[part], good[part] = best, (top > SIMILARITY) & (distance < RATIO * rival)
+    return nearest, good
+
+
+def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:
+    """Which matches vote for the most popular size and place: a Hough vote over scale and centre.
+
+    An upright overlay's match tells its scale (the ratio of keypoint sizes) and, with it, its centre.
+    """
+    turn = np.abs((source.angles - target.angles + 180) % 360 - 180)
+    scale = target.sizes / source.sizes
+    width = scale * canvas[0]
+    valid = (turn < MAX_TURN) & (width > OVERLAY_WIDTHS[0]) & (width < OVERLAY_WIDTHS[1])
+    chosen = np.flatnonzero(valid)
+    if not len(chosen):
+        return chosen
+    log_scale = np.log2(scale[chosen])
+    centre = target.points[chosen] + (np.array(canvas) / 2 - source.points[chosen]) * scale[chosen, None]
+    # A keypoint's size is known to about a quarter octave; its distance from the centre amplifies that error.
+    tolerance = 0.15 * width[chosen]
+    near_scale = np.abs(log_scale[:, None] - log_scale) < 0.35
+    near_centre = np.abs(centre[:, None] - centre).max(2) < np.minimum(tolerance[:, None], tolerance)
+    votes = (near_scale & near_centre).sum(1)
+    peak = int(votes.argmax())
+    return chosen[(near_scale & near_centre)[peak]]
+
+
+def _fit(
+    template: Template, source: np.ndarray, target: np.ndarray, _votes: np.ndarray, median: np.ndarray
+) -> _Fit | None:
+    """An affine fit of one candidate's matches, refused unless it looks like an upright overlay."""
+    if len(source) < 4:
+        return None
+    affine, mask = cv2.estimateAffine2D(
+        source, target, method=cv2.USAC_MAGSAC, ransacReprojThreshold=REPROJECTION_PX, maxIters=5000, confidence=0.999
+    )
+    if affine is None or not _is_upright(affine):
+        return None
+    inlier = mask.ravel().astype(bool)
+    upright = _fit_upright(source[inlier], target[inlier])
+    error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
+    inlier = error < REPROJECTION_PX
+    distinct = _distinct(source[inlier], template.scene.canvas[0])
+    if len(distinct) < 4 or (distinct.std(0) / template.scene.canvas < MIN_SPREAD).any():
+        return None
+    upright = _fit_upright(source[inlier], target[inlier])
+    return _Fit(template, upright, len(distinct), _likeness(template, upright, median))
+
+
+def _is_upright(affine: np.ndarray) -> bool:
+    """Whether an affine scales and moves, and does hardly anything else."""
+    sx, sy = affine[0, 0], affine[1, 1]
+    if sx <= 0 or sy <= 0 or max(sx / sy, sy / sx) > MAX_STRETCH:
+        return False
+    return bool(max(abs(affine[0, 1]), abs(affine[1, 0])) < MAX_SHEAR * max(sx, sy))
+
+
+def _fit_upright(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least squares of scale and shift, each axis by itself: (2, 3)."""
+    affine = np.zeros((2, 3))
+    for axis in (0, 1):
+        matrix = np.stack([source[:, axis], np.ones(len(source))], 1)
+        (scale, shift), *_ = np.linalg.lstsq(matrix, target[:, axis], rcond=None)
+        affine[axis, axis], affine[axis, 2] = scale, shift
+    return affine
+
+
+def _distinct(points: np.ndarray, canvas_width: float) -> np.ndarray:
+    """One point for each place of the template: views at two sizes and two backgrounds repeat them."""
+    cells = np.round(points / (SAME_POINT * canvas_width)).astype(np.int64)
+    _, first = np.unique(cells, axis=0, return_index=True)
+    return points[first]
+
+
+def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> float:
+    """How the template's rest picture correlates with the median picture under it, in [-1, 1].
+
+    Both are compared where the drawing's own edges and colours are, after their local means are taken out:
+    a background that shows through adds to those means only.
+    """
+    rgba = draw_rgba(template, States.rest(), LIKENESS_WIDTH).astype(np.float32)
+    height, width = rgba.shape[:2]
+    unit = template.scene.canvas[0] / width
+    to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
+    to_frame[:, 2] += to_frame[:, :2] @ (0.5, 0.5) - 0.5
+    seen = cv2.warpAffine(median, to_frame, (width, height), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
+    alpha = rgba[..., 3:] / 255
+    drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
+    residuals = [_without_local_mean(picture) for picture in (drawn, seen.astype(np.float32))]
+    weight = _blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
+    products = [(weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)]
+    return float(products[0] / np.sqrt(products[1] * products[2] + 1e-6))
+
+
+def _without_local_mean(picture: np.ndarray) -> np.ndarray:
+    return picture - _blurred(picture, LIKENESS_WIDTH / 16)
+
+
+def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
+
+
+def _explain(fits: Sequence[_Fit], min_inliers: int) -> str:
+    if not fits:
+        return "no template matched anything that stands still"
+    best = max(fits, key=lambda fit: fit.inliers)
+    return f"the best candidate, {best.template.id}, has {best.inliers} of {min_inliers} inliers"

@@ -1,0 +1,56 @@
+"""Extraction as the commands run it: one set of templates, one set of weights, video after video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
+from extraction.locate import locate, place_by_hand
+from extraction.parse import Parser
+from extraction.records import Placement, Reason
+from extraction.video import probe, sample_frames
+from templates.catalogue import Template
+
+
+def find_overlay(
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions
+) -> tuple[list[Placement], Reason | None]:
+    """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
+
+    A box given by hand is read with the first template of its family.
+    """
+    if options.box is not None:
+        info = probe(path)
+        template = next(each for each in templates.values() if each.family == options.family)
+        return [place_by_hand(options.box, template, (info.width, info.height))], None
+    found = locate(sample_frames(path, options.sample_frames), templates, min_inliers=options.min_inliers)
+    return list(found.placements), found.reason
+
+
+def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:
+    """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
+    placements, reason = find_overlay(path, templates, options)
+    info = probe(path)
+    described = [describe_placement(place, info) for place in placements]
+    return {"source": str(path), "placements": described, "reason": reason}
+
+
+class Extractor:
+    """Extracts videos into one dataset."""
+
+    def __init__(
+        self, out_dir: Path, templates: Mapping[str, Template], device: str, options: ExtractOptions
+    ) -> None:
+        """Loads the weights; SourceError where that fails."""
+        self._out_dir = out_dir
+        self._templates = templates
+        self._options = options
+        self._parser = Parser.load(device=device)
+
+    def run(self, video: Path, on_progress: Callable[[float], None] | None = None) -> Outcome:
+        """Extract one video; see ``extract_video``."""
+        return extract_video(
+            video, self._out_dir, self._templates, self._parser, self._options, find_overlay, on_progress
+        )

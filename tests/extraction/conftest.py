@@ -1,0 +1,153 @@
+"""Small real videos, encoded on the spot, and a chain that runs on them without trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from extraction.records import Placement, Readings, Reason
+from templates.catalogue import Template
+from templates.controls import BUTTON_INDEX
+from templates.scene import Move, Picture, Scene, Static, Swap
+
+TICKS = Fraction(1, 12800)  # time base of written videos: fine enough for any frame time used here
+OVERLAY_XYWH = (40, 24, 32, 16)  # where the made-up overlay is, in frames of SIZE_WH
+SIZE_WH = (96, 64)
+
+
+def write_video(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    times: Sequence[float] | None = None,
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+    gop: int = 30,
+) -> list[float]:
+    """Encode (H, W, 3) uint8 frames; returns the exact times that the file holds, in seconds."""
+    times = times if times is not None else [i / 10 for i in range(len(frames))]
+    ticks = [round(time / TICKS) for time in times]
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.time_base = stream.codec_context.time_base = TICKS
+        stream.codec_context.gop_size = gop
+        if codec == "libx264":
+            stream.options = {"crf": "12", "preset": "ultrafast"}
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for tick, pixels in zip(ticks, frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = tick, TICKS
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return [float(tick * TICKS) for tick in ticks]
+
+
+def write_sound(path: Path) -> None:
+    """A second of silence, without pictures."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        for i in range(40):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 44100, 1024 * i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def grey_frames(count: int, size_wh: tuple[int, int] = SIZE_WH) -> list[np.ndarray]:
+    """Frames that tell their own number: frame i is grey 4 i + 8, up to 60 frames."""
+    width, height = size_wh
+    return [np.full((height, width, 3), 4 * i + 8, np.uint8) for i in range(count)]
+
+
+def number_of(rgb: np.ndarray) -> int:
+    """Which of ``grey_frames`` this is."""
+    return round((float(rgb.mean()) - 8) / 4)
+
+
+def pad_frames(held: Sequence[bool]) -> list[np.ndarray]:
+    """Frames of a noisy game with the made-up overlay: white while the button is held, else dark."""
+    rng = np.random.default_rng(0)
+    game = rng.integers(60, 200, (SIZE_WH[1], SIZE_WH[0], 3)).astype(np.uint8)
+    x, y, w, h = OVERLAY_XYWH
+    frames = []
+    for i, down in enumerate(held):
+        frame = np.roll(game, i, axis=1)
+        frame[y : y + h, x : x + w] = 250 if down else 5
+        frames.append(frame)
+    return frames
+
+
+PICTURE = Picture(svg="<g/>")
+TEMPLATE = Template(
+    Scene(
+        id="test/lamp",
+        family="test",
+        canvas=(32, 16),
+        parts=(
+            Static(name="body", box=(0, 0, 32, 16), picture=PICTURE),
+            Swap(name="a", control="south", box=(0, 0, 32, 16), picture=PICTURE, pressed=PICTURE),
+            Move(name="l", stick="j_left", box=(8, 4, 8, 8), travel=(4, 4), picture=PICTURE),
+        ),
+    ),
+    None,
+)
+TEMPLATES = {TEMPLATE.id: TEMPLATE}
+
+
+@dataclass(frozen=True)
+class LampReader:
+    """Stands in for the network: reads ``south`` from the brightness of the overlay, the stick as centred."""
+
+    box_xywh: tuple[int, int, int, int]
+
+    def panel(self, crop: np.ndarray) -> np.ndarray:
+        return np.array([crop.mean()], np.float32)
+
+    def read(self, panels: Sequence[np.ndarray]) -> Readings:
+        brightness = np.concatenate(panels)
+        logits = np.full((len(panels), 17), 9.0, np.float32)  # nonsense where the overlay shows nothing
+        logits[:, BUTTON_INDEX["south"]] = (brightness - 128) / 16
+        sticks = np.zeros((len(panels), 2, 2), np.float32)
+        return Readings(logits, sticks, np.ones((len(panels), 2), np.float32))
+
+
+@dataclass(frozen=True)
+class LampParser:
+    version: str = "test-1"
+
+    def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> LampReader:
+        return LampReader(placement.box_xywh)
+
+
+def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:
+    x, y, _, _ = OVERLAY_XYWH
+    affine = np.array([[1.0, 0, x], [0, 1.0, y]])
+    return Placement(TEMPLATE.id, TEMPLATE.family, affine, OVERLAY_XYWH, 42, start_s, end_s)
+
+
+def find_lamp(*_: object) -> tuple[list[Placement], Reason | None]:
+    """Stands in for localisation: the overlay is where the made-up videos have it."""
+    return [placed()], None
+
+
+def find_nothing(*_: object) -> tuple[list[Placement], Reason | None]:
+    return [], Reason.NO_OVERLAY
+
+
+@pytest.fixture(scope="session")
+def lamp_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """65 s at 10 frames/s: chunk 0 is held, chunk 1 idle, chunk 2 held for exactly half, chunk 3 held."""
+    held = [True] * 200 + [False] * 200 + [True] * 100 + [False] * 100 + [True] * 50
+    path = tmp_path_factory.mktemp("lamp") / "lamp.mp4"
+    write_video(path, pad_frames(held))
+    return path
