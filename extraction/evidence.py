@@ -57,6 +57,13 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
     return Reference(torch.cat([panels.flatten(0, 1), units]), caps)
 
 
+def unseen(reference: Reference) -> Reference:
+    """The same geometry without any picture, for a skin that looks like no template."""
+    panels = reference.panels.clone()
+    panels[:8] = 0
+    return Reference(panels, torch.zeros_like(reference.caps))
+
+
 def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     """Frames as they would be if the overlay were drawn opaque and in its own colours.
 
@@ -79,6 +86,8 @@ def compare(panels: Tensor, reference: Reference) -> Tensor:
     misfits = [(panels * look[3] - look[:3]).abs().mean(1) for look in (rest, pressed)]
     sticks = torch.zeros_like(misfits[0])
     for i, stick in enumerate(STICKS):
+        if not reference.caps[i, :, 3].any():
+            continue
         x, y = TILE_XY[stick]
         tile = panels[:, :, y : y + STICK_TILE, x : x + STICK_TILE]
         units = reference.panels[8:, y : y + STICK_TILE, x : x + STICK_TILE]

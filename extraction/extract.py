@@ -55,7 +55,7 @@ from extraction.shards import (
     parquet_writer,
 )
 from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
-from templates.catalogue import Template, pictures_of
+from templates.catalogue import Template, content_of
 from templates.controls import BUTTONS, CONTROLS
 
 log = logging.getLogger(__name__)
@@ -537,11 +537,7 @@ def _fingerprint(templates: Mapping[str, Template], parser: Reader, options: Ext
     versions = [code_version(), SCHEMA_VERSION, parser.version]
     digest.update(json.dumps([versions, options.model_dump(mode="json")]).encode())
     for id, template in sorted(templates.items()):
-        digest.update(f"{id}\n{template.scene.model_dump_json()}\n".encode())
-        files = {picture.file for part in template.scene.parts for picture in pictures_of(part)}
-        for name in sorted(file for file in files if file is not None):
-            if template.root is not None:
-                digest.update(hashlib.sha256((template.root / name).read_bytes()).digest())
+        digest.update(id.encode() + content_of(template))
     return digest.hexdigest()[:16]
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final, Self
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
+from platformdirs import user_cache_path
 
-from templates.catalogue import Template
+from templates.catalogue import Template, content_of
 from templates.controls import States
 from templates.draw import draw_rgba
+
+log = logging.getLogger(__name__)
 
 CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent overlay
 TEMPLATE_WIDTHS: Final = (180, 360)  # px; overlays are 90 to 500 px wide in a frame
@@ -20,7 +29,8 @@ TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over d
 KEPT_PER_VIEW: Final = 300
 KEPT_PER_FRAME: Final = 3000
 STILL_RADIUS_PX: Final = 1.5
-STILL_FRAMES: Final = 3  # a keypoint counts as standing still when it recurs in this many frames
+SUBSETS: Final = 5  # of the sampled frames, each pooled into one median picture
+STILL_SUBSETS: Final = 2  # a keypoint counts as standing still when it recurs in this many of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +74,34 @@ def find_keypoints(grey: np.ndarray, keep: int) -> Keypoints:
 
 @lru_cache(maxsize=1024)
 def template_keypoints(template: Template) -> Keypoints:
-    """Keypoints of a template's rest picture over dark and bright grey, in canvas units."""
+    """Keypoints of a template's rest picture over dark and bright grey, in canvas units.
+
+    Kept in the user's cache folder under a name made from all that they depend on.
+    """
+    settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, cv2.__version__)
+    digest = hashlib.sha256(repr(settings).encode() + content_of(template))
+    path = user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.npz"
+    try:
+        with np.load(path) as arrays:
+            return Keypoints(*(arrays[name] for name in Keypoints.__dataclass_fields__))
+    except (OSError, ValueError, KeyError, BadZipFile):  # absent, or damaged by a full disk: made anew
+        keypoints = _compute_template_keypoints(template)
+        _store(path, keypoints)
+        return keypoints
+
+
+def _store(path: Path, keypoints: Keypoints) -> None:
+    """Write a cache file whole or not at all; a cache that cannot be written is only slower."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+            np.savez(file, **{name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__})
+        os.replace(file.name, path)
+    except OSError as error:
+        log.warning("cannot keep template keypoints in %s: %s", path.parent, error.strerror)
+
+
+def _compute_template_keypoints(template: Template) -> Keypoints:
     views = []
     for width in TEMPLATE_WIDTHS:
         rgba = draw_rgba(template, States.rest(), width).astype(np.float32)
@@ -81,18 +118,25 @@ def template_keypoints(template: Template) -> Keypoints:
 
 
 def still_keypoints(greys: Sequence[np.ndarray]) -> Keypoints:
-    """Keypoints that recur at the same place of many frames, their descriptors averaged.
+    """Keypoints of what stands still in (H, W) uint8 frames spread over a video.
 
-    The game behind an overlay changes and takes its keypoints and its share of the descriptors with it;
-    what remains is the overlay's. Keypoints of the temporal median are added: there an overlay that no
-    single frame shows clearly stands on a blurred background.
+    Each subset of the frames is pooled into its temporal median, in which the game behind an overlay
+    fades. Keypoints that recur at the same place of several medians are kept, their descriptors averaged;
+    those of the median of all frames are added.
     """
-    frames = [find_keypoints(grey, KEPT_PER_FRAME) for grey in greys]
-    together = Keypoints.join(frames)
-    owner = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
-    median = np.median(np.stack(greys), axis=0).astype(np.uint8)
-    needed = min(STILL_FRAMES, len(frames))
-    return Keypoints.join([_recurring(together, owner, needed), find_keypoints(median, KEPT_PER_FRAME)])
+    frames = np.stack(greys)
+    subsets = min(SUBSETS, len(frames))
+    medians = [median_of(frames[i::subsets]) for i in range(subsets)]
+    found = [find_keypoints(median, KEPT_PER_FRAME) for median in medians]
+    owner = np.repeat(np.arange(subsets), [len(each) for each in found])
+    recurring = _recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets))
+    return Keypoints.join([recurring, find_keypoints(median_of(frames), KEPT_PER_FRAME)])
+
+
+def median_of(frames: np.ndarray) -> np.ndarray:
+    """(N, ...) uint8 -> (...) uint8, the lower median."""
+    middle = (len(frames) - 1) // 2
+    return np.asarray(np.partition(frames, middle, axis=0)[middle])
 
 
 def _recurring(keypoints: Keypoints, owner: np.ndarray, needed: int) -> Keypoints:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
 
-from extraction.features import Keypoints, still_keypoints, template_keypoints
+from extraction.features import Keypoints, median_of, still_keypoints, template_keypoints
 from extraction.records import Placement, Reason, SourceError
 from templates.catalogue import Template
 from templates.controls import States
 from templates.draw import draw_rgba
+from templates.scene import StickGeometry
 
 FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
 SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing matches
@@ -36,6 +37,9 @@ MIN_SPREAD: Final = 0.12  # of the canvas: standard deviation of the inliers, x 
 CLOSE_CALL: Final = 0.5  # of the most inliers: candidates that the picture decides between
 MIN_LIKENESS: Final = 0.25
 LIKENESS_WIDTH: Final = 200
+LOOK_BLUR: Final = 1.5  # px of the picture compared
+MIN_LOOK_PX: Final = 150
+MIN_LOOK_CONTRAST: Final = 0.03  # of full scale: a drawing of one colour does not tell gain from offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +73,7 @@ def locate(
     pictures = [_shrink(rgb) for _, rgb in frames]
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
-    median = np.median(np.stack(pictures), axis=0).astype(np.uint8)
+    median = median_of(np.stack(pictures))
     fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, median)) is not None]
     good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
     if not good:
@@ -77,18 +81,56 @@ def locate(
     most = max(fit.inliers for fit in good)
     best = max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
     height, width = frames[0][1].shape[:2]
-    affine = best.affine / shrink
-    return Found((_placement(best.template, affine, best.inliers, (width, height)),), None, "")
+    placement = _placement(best.template, best.affine / shrink, best.inliers, (width, height))
+    gain, offset = measure_look(best.template, best.affine, median)
+    return Found((replace(placement, gain=gain, offset=offset),), None, "")
+
+
+def measure_look(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[float, tuple[float, float, float]]:
+    """How opaque an overlay is drawn: ``Placement.gain`` and ``Placement.offset``, by least squares.
+
+    ``median``: (H, W, 3) uint8 RGB, the temporal median of the frames; ``affine``: canvas -> its pixels.
+    The parts that stand still are compared where they are opaque. Whatever is pressed or moved most of the
+    time disagrees with the rest and is left out in rounds. Without enough to compare: (1, (0, 0, 0)).
+    """
+    # Blurred alike, so that a small or starved overlay's lost contrast is not taken for translucency.
+    drawn, seen = (_blurred(picture, LOOK_BLUR) for picture in _overlaid(template, affine, median))
+    alpha = cv2.erode(drawn[..., 3], np.ones((3, 3), np.uint8)) / 255
+    solid = alpha > 0.9
+    for stick in template.scene.sticks.values():
+        solid &= ~_window(stick, template.scene.canvas[0], drawn.shape)
+    x, y = drawn[..., :3][solid] / 255, seen[solid] / 255
+    if len(x) < MIN_LOOK_PX or x.std() < MIN_LOOK_CONTRAST:
+        return 1.0, (0.0, 0.0, 0.0)
+    kept = np.ones(len(x), bool)
+    for _ in range(4):
+        mean_x, mean_y = x[kept].mean(0), y[kept].mean(0)
+        gain = float(((x[kept] - mean_x) * (y[kept] - mean_y)).sum() / ((x[kept] - mean_x) ** 2).sum())
+        error = np.abs(gain * (x - mean_x) - (y - mean_y)).max(1)
+        kept = error <= max(2.5 * float(np.median(error)), 0.02)
+    if not 0.25 <= gain <= 1.2:
+        return 1.0, (0.0, 0.0, 0.0)
+    red, green, blue = (mean_y - gain * mean_x).tolist()
+    return gain, (red, green, blue)
+
+
+def _window(stick: StickGeometry, canvas_width: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a stick may be drawn, as a mask of a picture of the whole canvas."""
+    unit = canvas_width / shape[1]
+    rows, columns = np.indices(shape[:2])
+    reach = [stick.travel[i] + stick.size[i] / 2 for i in (0, 1)]
+    across, down = (columns + 0.5) * unit - stick.centre[0], (rows + 0.5) * unit - stick.centre[1]
+    return np.asarray((np.abs(across) <= reach[0]) & (np.abs(down) <= reach[1]))
 
 
 def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frame_wh: tuple[int, int]) -> Placement:
-    """A placement that a person gave: the template's canvas stretched over a box of the frame."""
+    """A placement that a person gave: the template's canvas stretched over a box, for a skin of unknown look."""
     x, y, w, h = box_xywh
     if w < 1 or h < 1 or x >= frame_wh[0] or y >= frame_wh[1] or x + w <= 0 or y + h <= 0:
         raise SourceError(f"expected a box inside {frame_wh[0]}x{frame_wh[1]} px, found {x},{y},{w},{h}; give x,y,w,h")
     canvas = template.scene.canvas
     affine = np.array([[w / canvas[0], 0, x], [0, h / canvas[1], y]], np.float64)
-    return _placement(template, affine, 0, frame_wh)
+    return replace(_placement(template, affine, 0, frame_wh), drawn=False)
 
 
 def _placement(template: Template, affine: np.ndarray, inliers: int, frame_wh: tuple[int, int]) -> Placement:
@@ -139,13 +181,26 @@ def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]
         best = similarity.argmax(1)
         rows = np.arange(len(best))
         top = similarity[rows, best]
-        # The second nearest must be at another place: one place has keypoints of several sizes and frames.
-        runners = np.argpartition(-similarity, min(8, similarity.shape[1] - 1), axis=1)[:, :8]
-        apart = np.abs(still.points[runners] - still.points[best][:, None]).max(2) > NEARBY_PX
-        second = np.where(apart, np.take_along_axis(similarity, runners, 1), -1).max(1)
+        second = _runner_up(similarity, best, still.points)
         distance, rival = np.sqrt(np.clip(2 - 2 * top, 0, None)), np.sqrt(np.clip(2 - 2 * second, 1e-9, None))
         nearest[part], good[part] = best, (top > SIMILARITY) & (distance < RATIO * rival)
     return nearest, good
+
+
+def _runner_up(similarity: np.ndarray, best: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Similarity of the nearest keypoint at another place than the best; spoils ``similarity``.
+
+    One place has keypoints of several sizes and pictures, so a few of the nearest are passed over.
+    """
+    rows = np.arange(len(best))
+    second = np.full(len(best), -1.0, np.float32)
+    at = best
+    for _ in range(4):
+        similarity[rows, at] = -1
+        at = similarity.argmax(1)
+        apart = np.abs(points[at] - points[best]).max(1) > NEARBY_PX
+        second = np.where(apart, np.maximum(second, similarity[rows, at]), second)
+    return second
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:
@@ -224,18 +279,24 @@ def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> flo
     Both are compared where the drawing's own edges and colours are, after their local means are taken out:
     a background that shows through adds to those means only.
     """
-    rgba = draw_rgba(template, States.rest(), LIKENESS_WIDTH).astype(np.float32)
-    height, width = rgba.shape[:2]
-    unit = template.scene.canvas[0] / width
-    to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
-    to_frame[:, 2] += to_frame[:, :2] @ (0.5, 0.5) - 0.5
-    seen = cv2.warpAffine(median, to_frame, (width, height), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
+    rgba, seen = _overlaid(template, affine, median)
     alpha = rgba[..., 3:] / 255
     drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
-    residuals = [_without_local_mean(picture) for picture in (drawn, seen.astype(np.float32))]
+    residuals = [_without_local_mean(picture) for picture in (drawn, seen)]
     weight = _blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
     products = [(weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)]
     return float(products[0] / np.sqrt(products[1] * products[2] + 1e-6))
+
+
+def _overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rest picture (H, W, 4) and what the median shows in its place (H, W, 3), both float32 in 0..255."""
+    rgba = draw_rgba(template, States.rest(), LIKENESS_WIDTH)
+    height, width = rgba.shape[:2]
+    unit = template.scene.canvas[0] / width
+    to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
+    to_frame[:, 2] += to_frame[:, :2] @ (0.5, 0.5) - 0.5  # pixel centres
+    seen = cv2.warpAffine(median, to_frame, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return rgba.astype(np.float32), seen.astype(np.float32)
 
 
 def _without_local_mean(picture: np.ndarray) -> np.ndarray:

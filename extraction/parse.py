@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from extraction.evidence import CHANNELS, STICK_MISFIT, Reference, compare, join_pairs, reference_of, undo_look
+from extraction.evidence import CHANNELS, STICK_MISFIT, Reference, compare, join_pairs, reference_of, undo_look, unseen
 from extraction.records import Placement, Readings, SourceError
 from extraction.rectify import PANEL_WH, TILE_XY, Rectifier, tile_size
 from templates.catalogue import Template
@@ -166,7 +166,7 @@ class PlacedParser:
     ) -> None:
         self._parser = parser
         self._rectifier = Rectifier(template.scene, placement, frame_wh)
-        reference = reference_of(template)
+        reference = reference_of(template) if placement.drawn else unseen(reference_of(template))
         self._reference = Reference(reference.panels.to(parser.device), reference.caps.to(parser.device))
         self._gain = stick_gain(template.scene)
         self._look = torch.tensor([placement.gain], device=parser.device), torch.tensor(

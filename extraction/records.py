@@ -30,6 +30,7 @@ class Placement:
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
+    drawn: whether the overlay looks like the template; else the template lends only its geometry.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     """
 
@@ -42,6 +43,7 @@ class Placement:
     end_s: float
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    drawn: bool = True
 
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3):

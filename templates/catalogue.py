@@ -7,6 +7,7 @@ sentence that names the file, the part or field, and the reason.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -57,6 +58,16 @@ class Template:
     @property
     def family(self) -> str:
         return self.scene.family
+
+
+def content_of(template: Template) -> bytes:
+    """All that decides how a template looks, hashed: equal bytes mean equal drawings."""
+    digest = hashlib.sha256(template.scene.model_dump_json().encode())
+    files = {picture.file for part in template.scene.parts for picture in pictures_of(part)}
+    for name in sorted(file for file in files if file is not None):
+        if template.root is not None:
+            digest.update(hashlib.sha256((template.root / name).read_bytes()).digest())
+    return digest.digest()
 
 
 @cache
