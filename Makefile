@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench train picture clean
+.PHONY: help install demo test check bench train evaluation picture clean
 
 help:
 	@echo "make demo     read the controller of the sample clip and score the reading"
 	@echo "make test     the tests"
 	@echo "make check    style and types"
 	@echo "make bench    speed and memory on this machine"
+	@echo "make evaluation  render evaluation clips and score the reading on them"
 	@echo "make train    train the parser on synthetic pictures (CONFIG=cpu or paper)"
 	@echo "make picture  the picture at the top of the README"
 
@@ -56,6 +57,11 @@ $(BACKGROUNDS): | $(INSTALLED)
 CONFIG ?= cpu
 train: $(INSTALLED) $(BACKGROUNDS)
 	$(BIN)/padtrace train parser --config $(CONFIG)
+
+# Clips of own drawings over games that training never sees, rendered once, then scored.
+evaluation: $(INSTALLED)
+	$(BIN)/python -m synthetic.clips
+	$(BIN)/padtrace benchmark .cache/evaluation/* --out out/evaluation
 
 picture: $(INSTALLED)
 	$(BIN)/python docs/make_picture.py $(FRAME)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.rectify import PANEL_WH, STICK_TILE, TILE_XY, tile_map
+from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, tile_map
 from templates.catalogue import Template
-from templates.controls import STICKS, States
+from templates.controls import BUTTON_INDEX, DPAD, STICKS, States
 from templates.draw import Raster, draw, rasterise
 from templates.scene import Scene
 
@@ -46,6 +46,8 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
     looks = (States.rest(), States.all_pressed())
     drawings = torch.cat([draw(raster, look) for look in looks])
     panels = _cut(template.scene, drawings, raster.scale)
+    if any(part.kind == "nine_state" for part in template.scene.parts):
+        _press_one_by_one(panels[1], template.scene, raster)
     units = torch.from_numpy(tile_map(template.scene)[1]).permute(2, 0, 1).to(drawings.device).clamp(-3, 3)
     caps = torch.zeros(len(STICKS), len(looks), 4, _CAP, _CAP, device=drawings.device)
     for i, stick in enumerate(STICKS):
@@ -92,9 +94,7 @@ def compare(panels: Tensor, reference: Reference) -> Tensor:
         tile = panels[:, :, y : y + STICK_TILE, x : x + STICK_TILE]
         units = reference.panels[8:, y : y + STICK_TILE, x : x + STICK_TILE]
         within = (units.abs() <= REACH).all(0)
-        sticks[:, y : y + STICK_TILE, x : x + STICK_TILE] = _standardise(
-            _slide(tile, reference.caps[i]), within
-        )
+        sticks[:, y : y + STICK_TILE, x : x + STICK_TILE] = _standardise(_slide(tile, reference.caps[i]), within)
     return torch.stack([*misfits, sticks], 1)
 
 
@@ -121,12 +121,8 @@ def _slide(tile: Tensor, caps: Tensor) -> Tensor:
     )
     cost = functional.conv2d(inputs, fit, padding=_CAP // 2)
     weight = functional.conv2d(inputs[:1, 6:], 3 * alpha.square(), padding=_CAP // 2)
-    cost = (
-        (cost / (weight + 1e-3)).min(1, keepdim=True).values
-    )  # (N, 1, 23, 23), at the corners of half-size pixels
-    corners = functional.interpolate(
-        cost, size=(STICK_TILE + 1, STICK_TILE + 1), mode="bilinear", align_corners=True
-    )
+    cost = (cost / (weight + 1e-3)).min(1, keepdim=True).values  # (N, 1, 23, 23), at the corners of half-size pixels
+    corners = functional.interpolate(cost, size=(STICK_TILE + 1, STICK_TILE + 1), mode="bilinear", align_corners=True)
     return functional.avg_pool2d(corners, 2, stride=1)[:, 0]
 
 
@@ -139,11 +135,19 @@ def _standardise(cost: Tensor, within: Tensor) -> Tensor:
     return torch.where(within, (cost - mean) / (spread + 1e-3), 2.0)
 
 
+def _press_one_by_one(pressed: Tensor, scene: Scene, raster: Raster) -> None:
+    """Give each d-pad tile (4, 88, 108) its own direction's look: a nine-state sprite shows no two opposites."""
+    for control in DPAD:
+        states = States.rest()
+        states.buttons[0, BUTTON_INDEX[control]] = True
+        x, y = TILE_XY[control]
+        tile = (..., slice(y, y + BUTTON_TILE), slice(x, x + BUTTON_TILE))
+        pressed[tile] = _cut(scene, draw(raster, states), raster.scale)[0][tile]
+
+
 def _only(raster: Raster, stick: str) -> Raster:
     """The raster with nothing but one stick's moving picture."""
-    layers = tuple(
-        layer for layer in raster.layers if layer.part.kind == "move" and layer.part.stick == stick
-    )
+    layers = tuple(layer for layer in raster.layers if layer.part.kind == "move" and layer.part.stick == stick)
     return Raster(raster.size_wh, raster.scale, layers)
 
 

@@ -287,9 +287,7 @@ class _Job:
     def _read(self, spool: BinaryIO) -> _Raw:
         """The one pass: this thread decodes, a second one reads panels, a third packs pictures."""
         size_wh = (self.video.info.width, self.video.info.height)
-        readers = [
-            self.parser.open(self.templates[place.template_id], place, size_wh) for place in self.placements
-        ]
+        readers = [self.parser.open(self.templates[place.template_id], place, size_wh) for place in self.placements]
         masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
         shown = self._shown()
         gathered: list[_Raw] = []
@@ -371,9 +369,7 @@ class _Job:
         chunks = chunk_indices(labels.pts_s)
         active = find_active(labels.buttons, labels.sticks)
         spans = _runs(chunks)
-        verdicts = [
-            judge_chunk(active[rows], labels.covered[rows], self.options.active_fraction) for rows in spans
-        ]
+        verdicts = [judge_chunk(active[rows], labels.covered[rows], self.options.active_fraction) for rows in spans]
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()) as actions:
             for rows in spans:
                 append_rows(actions, make_actions(labels[rows]))
@@ -384,9 +380,7 @@ class _Job:
                 for rows in (portion for span in kept for portion in _portions(span)):
                     spool.seek(int(starts[rows.start]))
                     frames = self._load_frames(spool, jpeg_bytes[rows])
-                    append_rows(
-                        shard, make_shard(self.video_id, int(chunks[rows.start]), labels[rows], frames)
-                    )
+                    append_rows(shard, make_shard(self.video_id, int(chunks[rows.start]), labels[rows], frames))
         start_s = float(labels.pts_s[0])
         report = [
             _describe_chunk(int(chunks[rows.start]), start_s, active[rows], verdict)

@@ -35,7 +35,7 @@ STILL_SUBSETS: Final = 2  # a keypoint counts as standing still when it recurs i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keypoints:
-    """N keypoints: points (N, 2) float32, sizes (N,) and angles (N,) in degrees, descriptors (N, 128) of unit length."""
+    """N keypoints: points (N, 2), sizes (N,), angles (N,) in degrees, descriptors (N, 128) of unit length; float32."""
 
     points: np.ndarray
     sizes: np.ndarray
@@ -57,7 +57,7 @@ class Keypoints:
 
 def find_keypoints(grey: np.ndarray, keep: int) -> Keypoints:
     """The strongest ``keep`` SIFT keypoints of an (H, W) uint8 picture. Points: pixel (i, j) covers [i, i + 1)."""
-    sift = cv2.SIFT_create(nfeatures=keep, contrastThreshold=CONTRAST)
+    sift = cv2.SIFT.create(nfeatures=keep, contrastThreshold=CONTRAST)
     found, descriptors = sift.detectAndCompute(grey, None)
     if not found:
         empty = np.zeros(0, np.float32)
@@ -109,8 +109,8 @@ def _compute_template_keypoints(template: Template) -> Keypoints:
         for grey in TEMPLATE_GREYS:
             margin = width // 10  # an outline at the canvas edge needs a surrounding
             over = (rgba[..., :3] * alpha + grey * (1 - alpha)).astype(np.uint8)
-            over = cv2.copyMakeBorder(over, *(margin,) * 4, cv2.BORDER_CONSTANT, value=(grey,) * 3)
-            found = find_keypoints(cv2.cvtColor(over, cv2.COLOR_RGB2GRAY), KEPT_PER_VIEW)
+            framed = cv2.copyMakeBorder(over, *(margin,) * 4, cv2.BORDER_CONSTANT, value=(grey,) * 3)
+            found = find_keypoints(cv2.cvtColor(framed, cv2.COLOR_RGB2GRAY), KEPT_PER_VIEW)
             unit = template.scene.canvas[0] / width
             points = (found.points - margin) * unit
             views.append(Keypoints(points, found.sizes * unit, found.angles, found.descriptors))

@@ -86,7 +86,9 @@ def locate(
     return Found((replace(placement, gain=gain, offset=offset),), None, "")
 
 
-def measure_look(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[float, tuple[float, float, float]]:
+def measure_look(
+    template: Template, affine: np.ndarray, median: np.ndarray
+) -> tuple[float, tuple[float, float, float]]:
     """How opaque an overlay is drawn: ``Placement.gain`` and ``Placement.offset``, by least squares.
 
     ``median``: (H, W, 3) uint8 RGB, the temporal median of the frames; ``affine``: canvas -> its pixels.
@@ -223,7 +225,7 @@ def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float])
     near_centre = np.abs(centre[:, None] - centre).max(2) < np.minimum(tolerance[:, None], tolerance)
     votes = (near_scale & near_centre).sum(1)
     peak = int(votes.argmax())
-    return chosen[(near_scale & near_centre)[peak]]
+    return np.asarray(chosen[(near_scale & near_centre)[peak]])
 
 
 def _fit(
@@ -284,7 +286,9 @@ def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> flo
     drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
     residuals = [_without_local_mean(picture) for picture in (drawn, seen)]
     weight = _blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
-    products = [(weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)]
+    products = [
+        (weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)
+    ]
     return float(products[0] / np.sqrt(products[1] * products[2] + 1e-6))
 
 
@@ -300,7 +304,7 @@ def _overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tup
 
 
 def _without_local_mean(picture: np.ndarray) -> np.ndarray:
-    return picture - _blurred(picture, LIKENESS_WIDTH / 16)
+    return np.asarray(picture - _blurred(picture, LIKENESS_WIDTH / 16))
 
 
 def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:

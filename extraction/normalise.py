@@ -42,9 +42,7 @@ class Calibration:
     def __post_init__(self) -> None:
         for name, shape in (("neutral", (2, 2)), ("scale", (2, 2)), ("measured", (2,))):
             if getattr(self, name).shape != shape:
-                raise ValueError(
-                    f"Calibration.{name} must have shape {shape}, found {getattr(self, name).shape}"
-                )
+                raise ValueError(f"Calibration.{name} must have shape {shape}, found {getattr(self, name).shape}")
 
     def as_json(self) -> dict[str, Any]:
         """By stick, rounded, for the report."""

@@ -161,16 +161,15 @@ class Parser:
 class PlacedParser:
     """Reads one placement's crops in order. Keeps the last panel, so that crops can come in portions."""
 
-    def __init__(
-        self, parser: Parser, template: Template, placement: Placement, frame_wh: tuple[int, int]
-    ) -> None:
+    def __init__(self, parser: Parser, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> None:
         self._parser = parser
         self._rectifier = Rectifier(template.scene, placement, frame_wh)
         reference = reference_of(template) if placement.drawn else unseen(reference_of(template))
         self._reference = Reference(reference.panels.to(parser.device), reference.caps.to(parser.device))
         self._gain = stick_gain(template.scene)
-        self._look = torch.tensor([placement.gain], device=parser.device), torch.tensor(
-            [placement.offset], device=parser.device
+        self._look = (
+            torch.tensor([placement.gain], device=parser.device),
+            torch.tensor([placement.offset], device=parser.device),
         )
         self._last: Tensor | None = None
 

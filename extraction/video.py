@@ -321,8 +321,7 @@ def _open(path: Path) -> av.container.InputContainer:
     except (FFmpegError, OSError) as error:
         reason = error.strerror or str(error)
         raise SourceError(
-            f"expected a video in {path}, found data that cannot be opened ({reason}); "
-            "download or export it again"
+            f"expected a video in {path}, found data that cannot be opened ({reason}); download or export it again"
         ) from error
 
 
@@ -350,9 +349,7 @@ def _cut_planes(frame: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> av.
 
     At the far edge of a frame with odd sides, the last row and column are repeated.
     """
-    luma, *chroma = (
-        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes
-    )
+    luma, *chroma = (np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes)
     w, h = x1 - x0, y1 - y0
     planes = [luma[y0:y1, x0 : min(x1, frame.width)]]
     planes += [plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in chroma]

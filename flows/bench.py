@@ -54,9 +54,7 @@ def measure(folder: Path) -> Table:
     loop_packets(SAMPLE, short, SHORT_S)
     loop_packets(SAMPLE, long, LONG_S)
     frames, decode_s = decode(short)
-    runs = [
-        Extraction(**_in_child("extract", str(video), str(folder / video.stem))) for video in (short, long)
-    ]
+    runs = [Extraction(**_in_child("extract", str(video), str(folder / video.stem))) for video in (short, long)]
     pairs_per_s = _in_child("render", str(RENDER_GROUPS))["pairs_per_s"]
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
@@ -121,9 +119,7 @@ def _extract(video: str, out: str) -> dict[str, float]:
     ready = time.perf_counter()
     extractor.run(Path(video))
     done = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1024 if sys.platform != "darwin" else 1024**2
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     return asdict(Extraction(ready - started, done - ready, peak))
 
 

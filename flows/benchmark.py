@@ -89,9 +89,7 @@ def judge(folder: Path, case: Case, extracted: Path) -> Result:
         templates=tuple(placement["template"] for placement in placements),
         reason=report["reason"],
         box_error_px=box_error(case, placements),
-        scores=score(
-            Log.of_table(pq.read_table(extracted / "actions.parquet")), _read_truth(folder), case.shown
-        )
+        scores=score(Log.of_table(pq.read_table(extracted / "actions.parquet")), _read_truth(folder), case.shown)
         if case.boxes
         else None,
     )

@@ -83,9 +83,7 @@ def extract(
     box: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Where the overlay is, in pixels; needs --family.")
     ] = None,
-    family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which pad it shows; needs --box.")
-    ] = None,
+    family: Annotated[str | None, typer.Option(metavar="NAME", help="Which pad it shows; needs --box.")] = None,
     min_inliers: MinInliers = 20,
     sample_frames: SampleFrames = 25,
     active_fraction: Annotated[
@@ -166,9 +164,7 @@ def benchmark(
     device: DeviceOption = Device.AUTO,
     out_dir: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Keep extractions here; one that is there already is used."
-        ),
+        typer.Option("--out", metavar="DIR", help="Keep extractions here; one that is there already is used."),
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -296,9 +292,7 @@ def train_parser(
             Backgrounds(EVAL_PATH),
             run or Path("runs") / config.value,
             device=_resolve_device(device),
-            on_progress=lambda done, _, line: bar.update(
-                task, completed=done, description=f"loss {line['loss']:.3f}"
-            ),
+            on_progress=lambda done, _, line: bar.update(task, completed=done, description=f"loss {line['loss']:.3f}"),
         )
         out.print(f"wrote {weights}", markup=False)
     faults.exit()
@@ -317,9 +311,7 @@ def _options(**given: Any) -> ExtractOptions:
     return ExtractOptions(**given)
 
 
-def _open_extractor(
-    out_dir: Path, templates: Path | None, device: Device, options: ExtractOptions
-) -> Extractor:
+def _open_extractor(out_dir: Path, templates: Path | None, device: Device, options: ExtractOptions) -> Extractor:
     from flows.extract import Extractor
     from templates.catalogue import all_templates
 

@@ -40,9 +40,7 @@ def locate_video(path: Path, templates: Mapping[str, Template], options: Extract
 class Extractor:
     """Extracts videos into one dataset."""
 
-    def __init__(
-        self, out_dir: Path, templates: Mapping[str, Template], device: str, options: ExtractOptions
-    ) -> None:
+    def __init__(self, out_dir: Path, templates: Mapping[str, Template], device: str, options: ExtractOptions) -> None:
         """Loads the weights; SourceError where that fails."""
         self._out_dir = out_dir
         self._templates = templates

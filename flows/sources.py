@@ -25,12 +25,9 @@ def find_videos(source: str) -> list[Path]:
         raise SourceError(f"expected a video file or a folder at {source}, found nothing; check the path")
     if not path.is_dir():
         return [path]
-    videos = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-    )
+    videos = sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
     if not videos:
         raise SourceError(
-            f"expected videos ({', '.join(VIDEO_SUFFIXES)}) below {source}, found none; "
-            "name the files themselves"
+            f"expected videos ({', '.join(VIDEO_SUFFIXES)}) below {source}, found none; name the files themselves"
         )
     return videos

@@ -42,9 +42,7 @@ class Backgrounds:
         if path is not None and path.exists():
             self._pairs = np.load(path, mmap_mode="r")
         elif path is not None:
-            log.warning(
-                "no game pictures at %s: made-up ones take their place; run synthetic.backgrounds", path
-            )
+            log.warning("no game pictures at %s: made-up ones take their place; run synthetic.backgrounds", path)
 
     def sample_pairs(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """(count, 2, 160, 208, 3) uint8 RGB: [previous, current] frames, flipped and recoloured at random."""
@@ -169,9 +167,7 @@ def _draw_crop(rng: np.random.Generator) -> tuple[int, int, int, int]:
 
 
 def _shrink(crop: np.ndarray) -> np.ndarray:
-    return cv2.resize(
-        crop, SIZE_WH, interpolation=cv2.INTER_AREA if crop.shape[1] > SIZE_WH[0] else cv2.INTER_LINEAR
-    )
+    return cv2.resize(crop, SIZE_WH, interpolation=cv2.INTER_AREA if crop.shape[1] > SIZE_WH[0] else cv2.INTER_LINEAR)
 
 
 def _jitter(rng: np.random.Generator, pairs: np.ndarray) -> np.ndarray:

@@ -124,9 +124,7 @@ def make_sample(out: Path) -> Path:
     states = draw_states(np.random.default_rng(2), 22 * options.fps, options.fps)
     sticks = states.sticks.copy()
     sticks[:, 0, 1] = -np.abs(sticks[:, 0, 1])  # walk ahead: backing off ends at the nearest wall
-    return render_clip(
-        out, library()["xbox_one/own"], States(states.buttons, sticks, states.triggers), options
-    )
+    return render_clip(out, library()["xbox_one/own"], States(states.buttons, sticks, states.triggers), options)
 
 
 def _draw_case(rng: np.random.Generator, turn: int) -> tuple[ClipOptions, States]:
@@ -213,3 +211,10 @@ def _encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> N
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     os.replace(partial, path)
+
+
+EVALUATION: Final = Path(".cache/evaluation")
+
+if __name__ == "__main__":
+    for case in make_evaluation(EVALUATION, seed=0):
+        print(case)

@@ -158,9 +158,7 @@ def _recolour(raster: Raster, rng: np.random.Generator) -> Raster:
         matrix[:3, :3] *= -1
         matrix[:3, 3] = 1
     matrix = matrix.to(raster.layers[0].images.device)
-    layers = [
-        replace(layer, images=torch.einsum("ij,njhw->nihw", matrix, layer.images)) for layer in raster.layers
-    ]
+    layers = [replace(layer, images=torch.einsum("ij,njhw->nihw", matrix, layer.images)) for layer in raster.layers]
     return replace(raster, layers=tuple(layers))
 
 
@@ -199,9 +197,7 @@ def _draw_poses(rng: np.random.Generator, raster: Raster) -> Tensor:
 def _cut_panels(template: Template, frames: Tensor, raster: Raster, poses: Tensor) -> Tensor:
     """(GROUP, 2, 3, H, W) padded frames -> (GROUP, 2, 3, 88, 108) panels."""
     points = torch.from_numpy(tile_map(template.scene)[0]) * raster.scale
-    placed = (
-        torch.einsum("nij,hwj->nhwi", poses[:, :, :2], points) + poses[:, None, None, :, 2] + _pad_px(raster)
-    )
+    placed = torch.einsum("nij,hwj->nhwi", poses[:, :, :2], points) + poses[:, None, None, :, 2] + _pad_px(raster)
     size = torch.tensor([frames.shape[4], frames.shape[3]])
     grid = (placed / size * 2 - 1).nan_to_num(nan=-9.0).to(frames.device)
     cut = functional.grid_sample(frames.flatten(1, 2), grid, align_corners=False)

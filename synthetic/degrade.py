@@ -23,8 +23,8 @@ class Degradation:
 
     gain, offset: (N,) contrast and brightness. blur_px: sigma or 0. rescale: (0, 1], the picture is shrunk
     to this and enlarged again. chroma: whether colour is kept at half resolution (4:2:0).
-    jpeg_quality: (N,) in 1..100, 0 for samples that are spared. noise: standard deviation. ghost: (N,) share of the previous
-    frame that a starved encoder leaves in the current one.
+    jpeg_quality: (N,) in 1..100, 0 for samples that are spared. noise: standard deviation. ghost: (N,) share of the
+    previous frame that a starved encoder leaves in the current one.
     """
 
     gain: np.ndarray

@@ -122,9 +122,7 @@ def _draw_body(rng: np.random.Generator) -> Iterator[Part]:
     yield Static(name="body", box=(0, 0, *_CANVAS), picture=Picture(svg=f'<path d="{path}" {paint}/>'))
 
 
-def _shape(
-    rng: np.random.Generator, centre: Point, size: Point, kinds: tuple[str, ...], glyph: bool
-) -> _Shape:
+def _shape(rng: np.random.Generator, centre: Point, size: Point, kinds: tuple[str, ...], glyph: bool) -> _Shape:
     (x, y), (w, h) = centre, size
     box = (x - w / 2, y - h / 2, w, h)
     kind = rng.choice(kinds)
@@ -169,14 +167,10 @@ def _buttons(rng: np.random.Generator, look: _Look, sizes: np.ndarray) -> Iterat
     glyphs, kinds = bool(rng.random() < 0.8), ("round",) if rng.random() < 0.7 else ("round", "box")
     x, y = 610 + rng.normal(0, 12), 215 + rng.normal(0, 12)
     for name, (dx, dy) in _FACE.items():
-        yield from _button(
-            look, name, _shape(rng, (x + spread * dx, y + spread * dy), (size, size), kinds, glyphs)
-        )
+        yield from _button(look, name, _shape(rng, (x + spread * dx, y + spread * dy), (size, size), kinds, glyphs))
     for name, cx in _CENTRE.items():
         w, h = (34 * sizes[2], 34 * sizes[2] * rng.uniform(0.4, 1))
-        yield from _button(
-            look, name, _shape(rng, (cx, 190 + rng.normal(0, 10)), (w, h), ("round", "box"), glyphs)
-        )
+        yield from _button(look, name, _shape(rng, (cx, 190 + rng.normal(0, 10)), (w, h), ("round", "box"), glyphs))
     for name in ("left_shoulder", "right_shoulder"):
         w, h = rng.uniform(90, 170), rng.uniform(22, 44)
         yield from _button(

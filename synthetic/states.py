@@ -19,9 +19,7 @@ def draw_states(rng: np.random.Generator, length: int, fps: float = 60.0) -> Sta
         raise ValueError(f"expected at least one state and a positive frame rate, found {length} at {fps}")
     busy = np.exp(rng.normal(0, 0.6))  # this player's tempo
     sticks = np.stack([_draw_stick(rng, length, fps, busy) for _ in range(2)], axis=1)
-    buttons = np.stack(
-        [_draw_button(rng, length, fps, busy * _WEIGHTS.get(name, 1.0)) for name in BUTTONS], axis=1
-    )
+    buttons = np.stack([_draw_button(rng, length, fps, busy * _WEIGHTS.get(name, 1.0)) for name in BUTTONS], axis=1)
     buttons = _without_opposites(_with_chords(rng, buttons))
     triggers = np.stack([_draw_trigger(rng, length, fps, busy) for _ in range(2)], axis=1)
     buttons[:, TRIGGER_SLICE] = triggers >= TRIGGER_PRESSED_FROM
@@ -76,9 +74,7 @@ def _draw_stick(rng: np.random.Generator, length: int, fps: float, busy: float) 
     drift = rng.normal(0, 0.02) * _wander(rng, length, fps)
     offset = rng.normal(0, 0.02, 2)
     place = origin + (turned - origin) * part[:, None] + drift + offset
-    place = np.where(
-        np.hypot(*place.T)[:, None] < rng.choice([0.0, 0.08]), 0.0, place
-    )  # some pads have a dead zone
+    place = np.where(np.hypot(*place.T)[:, None] < rng.choice([0.0, 0.08]), 0.0, place)  # some pads have a dead zone
     return _within_gate(place, np.full(length, rng.random() < 0.2))
 
 
@@ -168,9 +164,7 @@ def _draw_trigger(rng: np.random.Generator, length: int, fps: float, busy: float
     )
 
 
-def _draw_trigger_pairs(
-    rng: np.random.Generator, now: np.ndarray, before: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _draw_trigger_pairs(rng: np.random.Generator, now: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(count, 2) float32 travels for pressed or not: at an end mostly, part-way in about one of eight."""
     partial = rng.random(now.shape) < 0.12
     anywhere = rng.random(now.shape)
@@ -189,9 +183,7 @@ def _draw_stick_pairs(rng: np.random.Generator, count: int) -> tuple[np.ndarray,
     square = rng.random(size) < 0.15
     now = _within_gate(aim, square)
     kind = rng.random(size)
-    moving = np.where(
-        rng.random((size, 1)) < 0.5, rng.normal(0, 0.12, (size, 2)), _draw_aims(rng, size) - now
-    )
+    moving = np.where(rng.random((size, 1)) < 0.5, rng.normal(0, 0.12, (size, 2)), _draw_aims(rng, size) - now)
     moving *= rng.random((size, 1))
     jitter = rng.normal(0, 0.008, (size, 2))
     shift = np.where(kind[:, None] < 0.5, 0.0, np.where(kind[:, None] < 0.65, jitter, moving))

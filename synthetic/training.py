@@ -59,9 +59,7 @@ CONFIGS: Final = {
     # The published recipe (NitroGen, arXiv 2601.02427, appendix): AdamW, 1e-4, 0.1, 256, 8 M; SegFormer-B0 sizes.
     "paper": TrainConfig(
         name="paper",
-        net=ParserConfig(
-            hidden_sizes=(32, 64, 160, 256), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8), decoder_size=256
-        ),
+        net=ParserConfig(hidden_sizes=(32, 64, 160, 256), depths=(2, 2, 2, 2), heads=(1, 2, 5, 8), decoder_size=256),
         samples=8_000_000,
         batch=256,
         learning_rate=1e-4,
@@ -171,9 +169,7 @@ class _Run:
         self.net = ParserNet(config.net).to(device)
         average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
-        self.optimiser = AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.optimiser = AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step = 0
         self._path = run / "checkpoint.safetensors"
         self._half = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
@@ -218,15 +214,11 @@ class _Run:
         with safe_open(self._path, "pt") as file:
             about = file.metadata()
         if ParserConfig.model_validate_json(about["net"]) != self.config.net:
-            raise ValueError(
-                f"{self._path} was made with another network; choose another run folder or delete it"
-            )
+            raise ValueError(f"{self._path} was made with another network; choose another run folder or delete it")
         tensors = load_file(self._path)
 
         def under(prefix: str) -> dict[str, Tensor]:
-            return {
-                name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
-            }
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
         self.net.load_state_dict(under("net."))
         self.average.load_state_dict(under("average."))

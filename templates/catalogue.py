@@ -213,9 +213,9 @@ def one_sentence(error: ValidationError, raw: object) -> str:
     # A misspelt field comes first: the field that is then missing is its consequence.
     location = [str(step) for step in faults[0]["loc"]]
     where = ".".join(location)
-    if len(location) > 1 and location[1].isdigit() and isinstance(raw, dict):
-        part = raw[location[0]][int(location[1])]
-        name = part.get("name", part.get("id")) if isinstance(part, dict) else None
+    listed = raw.get(location[0]) if isinstance(raw, dict) and len(location) > 1 and location[1].isdigit() else None
+    if isinstance(listed, list) and isinstance(part := listed[int(location[1])], dict):
+        name = part.get("name", part.get("id"))
         where = ", ".join([f"{location[0].removesuffix('s')} {location[1]} ({name!r})", *location[2:]])
     message = faults[0]["msg"].removeprefix("Value error, ")
     value = repr(faults[0]["input"])

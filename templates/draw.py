@@ -84,9 +84,7 @@ def draw_rgba(template: Template, states: States, width_px: int) -> np.ndarray:
     """The first of ``states`` as a picture: (H, W, 4) uint8, straight alpha."""
     premultiplied = draw(rasterise(template, width_px), states[:1])[0].permute(1, 2, 0).numpy()
     alpha = premultiplied[..., 3:]
-    straight = np.divide(
-        premultiplied[..., :3], alpha, out=np.zeros_like(premultiplied[..., :3]), where=alpha > 0
-    )
+    straight = np.divide(premultiplied[..., :3], alpha, out=np.zeros_like(premultiplied[..., :3]), where=alpha > 0)
     return np.concatenate([straight, alpha], -1).clip(0, 1).__mul__(255).round().astype(np.uint8)
 
 
@@ -108,7 +106,8 @@ class _Inputs:
         if control in TRIGGERS:
             return self.triggers[:, TRIGGERS.index(control)]
         if control in STICKS:
-            return (self.sticks[:, STICKS.index(control)].norm(dim=1) > OFF_CENTRE).float()
+            tilt: Tensor = torch.linalg.vector_norm(self.sticks[:, STICKS.index(control)], dim=1)
+            return (tilt > OFF_CENTRE).float()
         return self.buttons[:, BUTTON_INDEX[control]].float()
 
     def pressed(self, control: str, threshold: float) -> Tensor:

@@ -70,9 +70,7 @@ class Style(Model):
     """See ``Move.squeeze``."""
     press: Literal["swap", "show", "ghost"] = "swap"
     """A held picture replaces the released one, lies over it, or is all there is."""
-    trigger: Literal[
-        "swap", "fill_up", "fill_down", "fill_left", "fill_right", "eaten_up", "fade", "slide"
-    ] = "swap"
+    trigger: Literal["swap", "fill_up", "fill_down", "fill_left", "fill_right", "eaten_up", "fade", "slide"] = "swap"
     """How a trigger shows its travel; ``swap`` follows ``press``."""
     thumb: Literal["cap", "ring"] = "cap"
     """A clicked stick changes its cap, or lights a ring that stays at rest beneath it."""
@@ -109,9 +107,7 @@ def families() -> dict[str, Family]:
 def family_scenes() -> dict[str, Scene]:
     """Every built-in template by id, ``family/style``."""
     scenes = (
-        _Dresser(family, name, style).scene()
-        for family in families().values()
-        for name, style in family.styles.items()
+        _Dresser(family, name, style).scene() for family in families().values() for name, style in family.styles.items()
     )
     return {scene.id: scene for scene in scenes}
 
@@ -140,9 +136,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def _read_style(
-    base: str, shared: Mapping[str, Any], own: Mapping[str, Any], colours: Mapping[str, str]
-) -> Style:
+def _read_style(base: str, shared: Mapping[str, Any], own: Mapping[str, Any], colours: Mapping[str, str]) -> Style:
     """The shared style with a family's own settings over it; its own css is added, not exchanged."""
     css = CssTemplate("\n".join((base, shared["css"], own.get("css", "")))).substitute(colours)
     return Style.model_validate({**shared, **own, "css": " ".join(css.split())})
@@ -172,9 +166,7 @@ class _Dresser:
     def scene(self) -> Scene:
         family_id = self.family.name
         parts = (*self._statics(), *self._buttons(), *self._sticks())
-        return Scene(
-            id=f"{family_id}/{self.name}", family=family_id, canvas=self.family.canvas, parts=tuple(parts)
-        )
+        return Scene(id=f"{family_id}/{self.name}", family=family_id, canvas=self.family.canvas, parts=tuple(parts))
 
     def _statics(self) -> Iterator[Part]:
         wells = (name for name in self.family.groups if name.endswith(".well"))
@@ -206,9 +198,7 @@ class _Dresser:
         released, pressed, box = self._pictures(control)
         how = self.style.trigger
         if how == "slide":
-            yield Slide(
-                name=control, box=box, control=control, picture=released, pressed=pressed, offset=SLIDE
-            )
+            yield Slide(name=control, box=box, control=control, picture=released, pressed=pressed, offset=SLIDE)
             return
         reverse = how == "eaten_up"
         yield self._static(f"{control}.idle", pressed if reverse else released)

@@ -42,9 +42,7 @@ class Picture(Model):
         if (self.svg is None) == (self.file is None):
             raise ValueError("a picture needs either svg or file")
         if self.file is not None and ("/" in self.file or "\\" in self.file or self.file.startswith(".")):
-            raise ValueError(
-                f"picture file must be a plain name in the template's folder, found {self.file!r}"
-            )
+            raise ValueError(f"picture file must be a plain name in the template's folder, found {self.file!r}")
         return self
 
 
@@ -151,9 +149,7 @@ class Tint(PartBase):
     """RGB factors in [0, 1]."""
 
 
-Part = Annotated[
-    Static | Swap | Show | Move | Clip | Opacity | Slide | NineState | Tint, Field(discriminator="kind")
-]
+Part = Annotated[Static | Swap | Show | Move | Clip | Opacity | Slide | NineState | Tint, Field(discriminator="kind")]
 
 
 class StickGeometry(Model):
@@ -204,9 +200,7 @@ class Scene(Model):
         for part in self.parts:
             if part.kind == "move" and part.stick not in found:
                 x, y, w, h = part.box
-                found[part.stick] = StickGeometry(
-                    centre=(x + w / 2, y + h / 2), travel=part.travel, size=(w, h)
-                )
+                found[part.stick] = StickGeometry(centre=(x + w / 2, y + h / 2), travel=part.travel, size=(w, h))
         return found
 
     @property

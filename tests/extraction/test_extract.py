@@ -88,9 +88,7 @@ def test_actions_hold_every_frame_and_null_for_what_is_not_shown(extracted: tupl
     assert 0.9 < min(table["confidence"].to_pylist()) <= 1
 
 
-def test_the_report_tells_what_was_found_and_decided(
-    extracted: tuple[Path, Outcome], lamp_video: Path
-) -> None:
+def test_the_report_tells_what_was_found_and_decided(extracted: tuple[Path, Outcome], lamp_video: Path) -> None:
     report = json.loads((extracted[1].folder / "report.json").read_text())
     assert report["source"] == str(lamp_video)
     assert report["reason"] is None
@@ -258,9 +256,7 @@ def test_the_second_run_does_nothing_and_says_so(lamp_video: Path, tmp_path: Pat
     "changes",
     [{"active_fraction": 0.9}, {"frames": False}, {"percentile": 90.0}, {"parser": LampParser("2")}],
 )
-def test_other_options_or_weights_do_the_video_again(
-    lamp_video: Path, tmp_path: Path, changes: dict[str, Any]
-) -> None:
+def test_other_options_or_weights_do_the_video_again(lamp_video: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     extract(lamp_video, tmp_path / "again")
     assert extract(lamp_video, tmp_path / "again", **changes).status == "extracted"
     extract(lamp_video, tmp_path / "fresh", **changes)
@@ -359,9 +355,7 @@ def test_what_is_no_video_is_one_sentence_and_leaves_nothing_behind(tmp_path: Pa
     assert not digest_tree(tmp_path / "out")
 
 
-def test_a_video_cut_short_is_read_as_far_as_it_goes_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_video_cut_short_is_read_as_far_as_it_goes_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "v.mkv"
     rng = np.random.default_rng(0)
     write_video(path, [rng.integers(0, 255, (64, 96, 3)).astype(np.uint8) for _ in range(60)])
@@ -399,9 +393,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(
     lamp_video: Path, tmp_path: Path, limit_bytes: int
 ) -> None:
     arguments = [str(lamp_video), str(tmp_path / "out"), str(limit_bytes)]
-    process = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, *arguments], check=True, capture_output=True, text=True
-    )
+    process = subprocess.run([sys.executable, "-c", FULL_DISK, *arguments], check=True, capture_output=True, text=True)
     assert "expected to write below" in process.stdout
     assert process.stdout.count("\n") == 1
     assert not digest_tree(tmp_path / "out")

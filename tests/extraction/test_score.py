@@ -137,9 +137,7 @@ def test_frames_of_a_half_pressed_trigger_are_left_out_for_that_trigger_alone() 
 
 def test_rows_meet_by_frame_index_and_a_missing_row_is_unknown() -> None:
     truth = human_log()
-    second_half = Log.of_states(
-        States(truth.buttons[200:], truth.sticks[200:], truth.triggers[200:]), first=200
-    )
+    second_half = Log.of_states(States(truth.buttons[200:], truth.sticks[200:], truth.triggers[200:]), first=200)
     scores = score(second_half, truth, CONTROLS)
     assert scores.coverage == 0.5
     assert scores.button_accuracy == pytest.approx(0.5)
@@ -184,9 +182,7 @@ pressed_frames = st.lists(st.booleans(), min_size=20, max_size=20)
 
 @given(read=pressed_frames, true=pressed_frames)
 def test_scores_stay_in_range_and_tolerance_never_lowers_them(read: list[bool], true: list[bool]) -> None:
-    scores = score(
-        press(*np.flatnonzero(read), length=20), press(*np.flatnonzero(true), length=20), ["south"]
-    )
+    scores = score(press(*np.flatnonzero(read), length=20), press(*np.flatnonzero(true), length=20), ["south"])
     assert scores.button_accuracy == pytest.approx(np.mean(np.array(read) == np.array(true)))
     for value in (scores.macro_f1, scores.onset_f1, scores.onset_f1_within_1):
         assert value is None or 0 <= value <= 1
@@ -199,9 +195,7 @@ def test_scores_stay_in_range_and_tolerance_never_lowers_them(read: list[bool], 
     true=st.sets(st.integers(0, 30), max_size=6).map(sorted),
     tolerance=st.integers(0, 3),
 )
-def test_matching_finds_the_most_pairs_and_is_symmetric(
-    found: list[int], true: list[int], tolerance: int
-) -> None:
+def test_matching_finds_the_most_pairs_and_is_symmetric(found: list[int], true: list[int], tolerance: int) -> None:
     def best(i: int, used: frozenset[int]) -> int:
         """The same count by trying everything."""
         if i == len(found):

@@ -45,9 +45,7 @@ def folder(tmp_path: Path) -> Path:
     """A case that shows one button, held in frames 4 and 5 of 10; its video is not looked at."""
     (tmp_path / "video.mp4").touch()
     write_log(tmp_path / "truth.parquet", 10, held=(4, 5))
-    (tmp_path / "case.json").write_text(
-        json.dumps({"name": "one", "boxes": [[0.0, *BOX]], "shown": ["south"]})
-    )
+    (tmp_path / "case.json").write_text(json.dumps({"name": "one", "boxes": [[0.0, *BOX]], "shown": ["south"]}))
     return tmp_path
 
 

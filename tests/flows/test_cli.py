@@ -116,10 +116,7 @@ def test_listing_as_json_names_every_template_once() -> None:
 def test_showing_a_template_draws_the_asked_state(tmp_path: Path) -> None:
     rest, pressed = tmp_path / "rest.png", tmp_path / "new folder" / "pressed.png"
     assert run("templates", "show", "snes/own", "-o", rest, "--width", "200").exit_code == 0
-    assert (
-        run("templates", "show", "snes/own", "-o", pressed, "--width", "200", "--state", "south").exit_code
-        == 0
-    )
+    assert run("templates", "show", "snes/own", "-o", pressed, "--width", "200", "--state", "south").exit_code == 0
     pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (rest, pressed)]
     assert pictures[0].shape[1:] == (200, 4)
     changed = np.argwhere((pictures[0] != pictures[1]).any(axis=2))
@@ -212,9 +209,7 @@ def test_locating_prints_one_object_for_one_source(clip: Path) -> None:
 
 
 def test_an_overlay_named_by_hand_is_read_where_it_was_said_to_be(clip: Path, tmp_path: Path) -> None:
-    result = run(
-        "extract", clip, "--out", tmp_path, "--box", "1004,508,260,196", "--family", "xbox_one", "--json"
-    )
+    result = run("extract", clip, "--out", tmp_path, "--box", "1004,508,260,196", "--family", "xbox_one", "--json")
     assert result.exit_code == 0, result.stderr
     [report] = json.loads(result.stdout)
     assert report["placements"][0]["box"] == [1004, 508, 260, 196]

@@ -61,9 +61,7 @@ def test_both_frames_of_a_pair_are_recoloured_alike(harvested: Path) -> None:
     assert (pairs[:, 0] == pairs[:, 1]).all((1, 2, 3)).mean() > 0.7
 
 
-def test_an_absent_file_is_one_warning_and_made_up_pairs(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_absent_file_is_one_warning_and_made_up_pairs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         backgrounds = Backgrounds(tmp_path / "none.npy")
         pairs = [backgrounds.sample_pairs(rng(), 4) for _ in range(2)]

@@ -12,9 +12,7 @@ from templates.controls import BUTTON_INDEX, TRIGGER_SLICE, States
 
 
 def assert_legal(states: States) -> None:
-    up, down, left, right = (
-        states.buttons[:, BUTTON_INDEX[f"dpad_{way}"]] for way in ("up", "down", "left", "right")
-    )
+    up, down, left, right = (states.buttons[:, BUTTON_INDEX[f"dpad_{way}"]] for way in ("up", "down", "left", "right"))
     assert not (up & down).any()
     assert not (left & right).any()
     assert np.abs(states.sticks).max() <= 1
@@ -62,8 +60,7 @@ def test_sticks_rest_reach_full_tilt_and_move_without_jumping_mostly() -> None:
 
 def test_a_press_lasts_at_least_a_frame_and_at_most_some_seconds() -> None:
     pressed = np.concatenate(
-        [draw_states(np.random.default_rng(seed), 3600).buttons[:, 0] for seed in range(20)]
-        + [np.zeros(1, bool)]
+        [draw_states(np.random.default_rng(seed), 3600).buttons[:, 0] for seed in range(20)] + [np.zeros(1, bool)]
     )
     edges = np.flatnonzero(np.diff(pressed.astype(int)))
     lengths = edges[1::2] - edges[::2]

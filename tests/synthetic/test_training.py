@@ -52,9 +52,7 @@ def test_a_killed_run_goes_on_where_it_stood_and_ends_the_same(run: Path, tmp_pa
     with pytest.raises(Killed):
         train(TINY, templates, backgrounds, backgrounds, tmp_path, report_every=1, on_progress=kill_halfway)
     start(tmp_path, TINY)
-    assert [line["loss"] for line in curve(tmp_path)] == pytest.approx(
-        [line["loss"] for line in curve(run)], rel=0.02
-    )
+    assert [line["loss"] for line in curve(tmp_path)] == pytest.approx([line["loss"] for line in curve(run)], rel=0.02)
 
 
 def test_a_finished_run_does_no_more_work(run: Path, tmp_path: Path) -> None:

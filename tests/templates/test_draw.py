@@ -166,9 +166,7 @@ def test_a_batch_draws_each_state_as_it_would_alone() -> None:
     part = Move(name="a", box=BOX, stick="j_left", picture=RED, travel=(10, 10))
     raster = rasterise(template_of(part), 100)
     states = [state(stick=(x, 0.3)) for x in (-1.0, 0.1, 0.7)]
-    together = States(
-        *(np.concatenate([getattr(s, f) for s in states]) for f in ("buttons", "sticks", "triggers"))
-    )
+    together = States(*(np.concatenate([getattr(s, f) for s in states]) for f in ("buttons", "sticks", "triggers")))
     assert torch.equal(draw(raster, together), torch.cat([draw(raster, s) for s in states]))
 
 

@@ -56,11 +56,7 @@ def test_every_shared_style_is_worn_by_a_family() -> None:
 
 
 def test_the_travels_span_what_overlays_in_the_wild_use() -> None:
-    travels = [
-        stick.travel[0] / stick.size[0]
-        for scene in family_scenes().values()
-        for stick in scene.sticks.values()
-    ]
+    travels = [stick.travel[0] / stick.size[0] for scene in family_scenes().values() for stick in scene.sticks.values()]
     assert min(travels) == pytest.approx(0.12)
     assert max(travels) == pytest.approx(1.0)
 
@@ -91,9 +87,7 @@ def test_a_sticks_box_is_square_about_the_centre_of_its_cap(scene: Scene) -> Non
 def test_holding_a_control_changes_what_its_box_shows(scene: Scene) -> None:
     raster = rasterise(Template(scene, None), WIDTH)
     buttons = [name for name in scene.known if name in BUTTONS]
-    rest, *pressed = torch.cat(
-        [draw(raster, state) for state in (States.rest(), *map(held, buttons))]
-    ).numpy()
+    rest, *pressed = torch.cat([draw(raster, state) for state in (States.rest(), *map(held, buttons))]).numpy()
     for control, picture in zip(buttons, pressed, strict=True):
         x, y, w, h = (side * raster.scale for side in _shown_box(scene, control))
         window = np.s_[:, max(int(y), 0) : int(y + h) + 1, max(int(x), 0) : int(x + w) + 1]

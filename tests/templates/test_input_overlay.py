@@ -84,9 +84,7 @@ def test_a_stick_moves_by_its_radius_and_swaps_on_a_click(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("direction", "grows"), [(1, "up"), (2, "down"), (3, "left"), (4, "right")])
-def test_a_filling_trigger_is_a_clip_over_its_released_sprite(
-    tmp_path: Path, direction: int, grows: str
-) -> None:
+def test_a_filling_trigger_is_a_clip_over_its_released_sprite(tmp_path: Path, direction: int, grows: str) -> None:
     released, filled = import_one(tmp_path, element(6, side=0, direction=direction, trigger_mode=False)).parts
     assert (released.kind, filled.kind) == ("static", "clip")
     assert (filled.control, filled.grows) == ("left_trigger", grows)

@@ -1,0 +1,155 @@
+"""An overlay is found where it is, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from extraction.locate import Found, locate, measure_look, place_by_hand
+from extraction.records import Reason, SourceError
+from extraction.video import sample_frames
+from templates.catalogue import Template, library, load_templates, save_template
+from templates.controls import States
+from templates.draw import draw_rgba
+from templates.importers.input_overlay import import_input_overlay
+
+SHARED = Path(__file__).parents[3] / "shared"
+FRAME_WH = (1280, 720)
+FEW = ("xbox_360/dark", "dualsense/own", "switch_pro/outline", "snes/dark")  # the others only cost time
+
+
+def templates(*names: str) -> dict[str, Template]:
+    return {name: library()[name] for name in names or FEW}
+
+
+def moving_game(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Frames of a busy scene: another blurred noise each, so that nothing stands still."""
+    rng = np.random.default_rng(seed)
+    small = [rng.integers(0, 256, (24, 40, 3), dtype=np.uint8) for _ in range(count)]
+    return [cv2.resize(picture, FRAME_WH, interpolation=cv2.INTER_CUBIC) for picture in small]
+
+
+def put(frame: np.ndarray, template: Template, x: int, y: int, width: int, opacity: float = 1.0) -> tuple[int, ...]:
+    """Draw a template at rest onto a frame; returns its box."""
+    picture = draw_rgba(template, States.rest(), width).astype(np.float32)
+    height = picture.shape[0]
+    alpha = opacity * picture[..., 3:] / 255
+    window = frame[y : y + height, x : x + width]
+    window[:] = (picture[..., :3] * alpha + window * (1 - alpha)).astype(np.uint8)
+    return (x, y, width, height)
+
+
+def find(frames: Sequence[np.ndarray], names: Sequence[str] = FEW) -> Found:
+    return locate([(float(i), frame) for i, frame in enumerate(frames)], templates(*names))
+
+
+def side_error(found: Sequence[int], true: Sequence[int]) -> int:
+    """The largest distance between the same sides of two boxes."""
+    sides = [(x, y, x + w, y + h) for x, y, w, h in (found, true)]
+    return max(abs(a - b) for a, b in zip(*sides, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "y", "width", "opacity"),
+    [
+        ("xbox_360/dark", 30, 500, 260, 1.0),
+        ("dualsense/own", 1000, 20, 230, 0.7),  # translucent, another corner
+        ("switch_pro/outline", 600, 420, 330, 1.0),  # nothing but lines
+        ("snes/dark", 500, 560, 240, 1.0),  # no sticks
+    ],
+)
+def test_an_overlay_is_placed_within_three_pixels(name: str, x: int, y: int, width: int, opacity: float) -> None:
+    frames = moving_game(10)
+    true = [put(frame, library()[name], x, y, width, opacity) for frame in frames][-1]
+    found = find(frames)
+    assert [place.template_id for place in found.placements] == [name]
+    assert side_error(found.placements[0].box_xywh, true) <= 3
+    assert found.placements[0].inliers >= 20
+    assert found.reason is None
+
+
+def test_a_large_video_is_placed_in_its_own_pixels() -> None:
+    frames = [cv2.resize(frame, (1920, 1080)) for frame in moving_game(6)]
+    true = [put(frame, library()["xbox_360/dark"], 1400, 700, 420) for frame in frames][-1]
+    assert side_error(find(frames).placements[0].box_xywh, true) <= 3
+
+
+def test_an_overlay_that_hangs_over_the_edge_is_clipped_to_the_frame() -> None:
+    frames = moving_game(6)
+    wide = [cv2.copyMakeBorder(frame, 0, 60, 0, 0, cv2.BORDER_REPLICATE) for frame in frames]
+    for frame in wide:
+        put(frame, library()["xbox_360/dark"], 40, 560, 280)
+    x, y, w, h = find([frame[:720] for frame in wide]).placements[0].box_xywh
+    assert side_error((x, y, w, h), (40, 560, 280, 160)) <= 3
+    assert y + h <= 720
+
+
+def test_a_game_without_an_overlay_has_none() -> None:
+    found = find(moving_game(10))
+    assert (found.placements, found.reason) == ((), Reason.NO_OVERLAY)
+    assert found.detail
+
+
+def test_a_still_picture_that_is_no_pad_is_not_taken_for_one() -> None:
+    """Whatever resembles a keypoint or two stands still in all frames; it counts once, not once a frame."""
+    still = moving_game(1)[0]
+    for i in range(40):  # round buttons and labels, as a menu has them
+        centre = (60 + 110 * (i % 11), 80 + 160 * (i // 11))
+        cv2.circle(still, centre, 26, (220, 220, 220), 3)
+        cv2.putText(
+            still, "ABXY"[i % 4], (centre[0] - 9, centre[1] + 9), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2
+        )
+    found = find([still] * 25)
+    assert found.reason is Reason.NO_OVERLAY
+
+
+def test_no_frames_is_a_reason_of_its_own() -> None:
+    assert locate([], templates()).reason is Reason.NO_FRAMES
+
+
+def test_tiny_frames_hold_no_overlay() -> None:
+    assert find([np.zeros((16, 16, 3), np.uint8)] * 3).reason is Reason.NO_OVERLAY
+
+
+@pytest.mark.parametrize("opacity", [1.0, 0.75, 0.5])
+def test_the_look_tells_opacity_and_backdrop(opacity: float) -> None:
+    template = library()["xbox_series/white"]
+    frame = np.full((720, 1280, 3), (40, 90, 60), np.uint8)
+    x, y, width, _ = put(frame, template, 100, 200, 300, opacity)
+    scale = width / template.scene.canvas[0]
+    gain, offset = measure_look(template, np.array([[scale, 0, x], [0, scale, y]]), frame)
+    assert gain == pytest.approx(opacity, abs=0.06)
+    assert offset == pytest.approx((1 - opacity) * np.array([40, 90, 60]) / 255, abs=0.06)
+
+
+def test_a_box_by_hand_stretches_the_canvas_over_it() -> None:
+    template = library()["xbox_360/dark"]
+    place = place_by_hand((100, 50, 200, 150), template, FRAME_WH)
+    assert place.affine @ (*template.scene.canvas, 1) == pytest.approx((300, 200))
+    assert not place.drawn
+
+
+@pytest.mark.parametrize("box", [(1280, 0, 10, 10), (0, 0, 0, 10), (-50, 0, 40, 40)])
+def test_a_box_outside_the_frame_is_refused_in_one_sentence(box: tuple[int, int, int, int]) -> None:
+    with pytest.raises(SourceError, match="expected a box inside 1280x720"):
+        place_by_hand(box, library()["xbox_360/dark"], FRAME_WH)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "realset").exists(), reason="the real test videos are not here")
+@pytest.mark.parametrize("case", ["dev_doom_dualsense", "dev_atari_x360", "dev_doom_none"])
+def test_real_overlays_of_imported_skins_are_placed_within_three_pixels(case: str, tmp_path: Path) -> None:
+    for skin in import_input_overlay(SHARED / "overlays" / "input-overlay"):
+        save_template(skin.scene, skin.pictures, tmp_path)
+    folder = SHARED / "realset" / case
+    boxes = json.loads((folder / "case.json").read_text())["boxes"]
+    found = locate(sample_frames(folder / "video.mp4"), library() | load_templates(tmp_path))
+    assert len(found.placements) == len(boxes)
+    for place, (_, *box) in zip(found.placements, boxes, strict=True):
+        assert side_error(place.box_xywh, box) <= 3
+        assert place.template_id.startswith("input-overlay-")
