@@ -24,7 +24,7 @@ from templates.draw import draw_rgba
 log = logging.getLogger(__name__)
 
 CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent overlay
-TEMPLATE_WIDTHS: Final = (180, 360)  # px; overlays are 90 to 500 px wide in a frame
+TEMPLATE_WIDTHS: Final = (110, 180, 360)  # px; overlays are 90 to 500 px wide in a frame
 TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
 KEPT_PER_VIEW: Final = 300
 KEPT_PER_FRAME: Final = 3000

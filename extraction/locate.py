@@ -29,6 +29,7 @@ NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
 CANDIDATES: Final = 6
 REPROJECTION_PX: Final = 2.5
+MAX_GROWTH: Final = 0.6  # octaves between a keypoint's size and the size that a fit expects
 MAX_SHEAR: Final = 0.06
 MAX_STRETCH: Final = 1.25  # a streamer may scale width and height a little differently
 OVERLAY_WIDTHS: Final = (60.0, 1000.0)  # px
@@ -74,7 +75,7 @@ def locate(
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     median = median_of(np.stack(pictures))
-    fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, median)) is not None]
+    fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, still, median)) is not None]
     good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
     if not good:
         return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))
@@ -151,10 +152,8 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _candidates(
-    still: Keypoints, templates: Mapping[str, Template]
-) -> list[tuple[Template, np.ndarray, np.ndarray, np.ndarray]]:
-    """The templates with most agreeing votes, with their matches: (template, canvas points, frame points, votes)."""
+def _candidates(still: Keypoints, templates: Mapping[str, Template]) -> list[tuple[Template, np.ndarray, np.ndarray]]:
+    """The templates with most agreeing votes, with their matches: (template, canvas points, frame points)."""
     if len(still) < 4:
         return []
     owned = [(template, template_keypoints(template)) for template in templates.values()]
@@ -168,7 +167,7 @@ def _candidates(
         use = np.flatnonzero(matched[part])
         source, target = keypoints[use], still[nearest[part][use]]
         agree = _agreeing(source, target, template.scene.canvas)
-        voted.append((template, source.points[agree], target.points[agree], agree))
+        voted.append((template, source.points[agree], target.points[agree]))
     voted.sort(key=lambda each: -len(_distinct(each[1], each[0].scene.canvas[0])))
     return voted[:CANDIDATES]
 
@@ -229,7 +228,7 @@ def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float])
 
 
 def _fit(
-    template: Template, source: np.ndarray, target: np.ndarray, _votes: np.ndarray, median: np.ndarray
+    template: Template, source: np.ndarray, target: np.ndarray, still: Keypoints, median: np.ndarray
 ) -> _Fit | None:
     """An affine fit of one candidate's matches, refused unless it looks like an upright overlay."""
     if len(source) < 4:
@@ -241,13 +240,37 @@ def _fit(
         return None
     inlier = mask.ravel().astype(bool)
     upright = _fit_upright(source[inlier], target[inlier])
-    error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
-    inlier = error < REPROJECTION_PX
-    distinct = _distinct(source[inlier], template.scene.canvas[0])
-    if len(distinct) < 4 or (distinct.std(0) / template.scene.canvas < MIN_SPREAD).any():
+    for _ in range(2):
+        source, target = _match_guided(template_keypoints(template), still, upright)
+        if len(_distinct(source, template.scene.canvas[0])) < 4:
+            return None
+        upright = _fit_upright(source, target)
+    distinct = _distinct(source, template.scene.canvas[0])
+    if not _is_upright(upright) or (distinct.std(0) / template.scene.canvas < MIN_SPREAD).any():
         return None
-    upright = _fit_upright(source[inlier], target[inlier])
     return _Fit(template, upright, len(distinct), _likeness(template, upright, median))
+
+
+def _match_guided(keypoints: Keypoints, still: Keypoints, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Template keypoints that are found where a fit expects them: canvas points and frame points, (N, 2) each.
+
+    A known place needs no ratio test, so that keypoints count which resemble others elsewhere. Size and
+    direction must agree as well: by chance fewer than one in a thousand does.
+    """
+    scale = np.diag(upright[:, :2])
+    expected = keypoints.points * scale + upright[:, 2]
+    low, high = expected.min(0) - REPROJECTION_PX, expected.max(0) + REPROJECTION_PX
+    inside = still[np.flatnonzero(((still.points >= low) & (still.points <= high)).all(1))]
+    if not len(inside):
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    near = np.linalg.norm(expected[:, None] - inside.points, axis=2) < REPROJECTION_PX
+    turn = np.abs((keypoints.angles[:, None] - inside.angles + 180) % 360 - 180)
+    growth = np.abs(np.log2(inside.sizes / (keypoints.sizes[:, None] * scale.mean())))
+    similarity = keypoints.descriptors @ inside.descriptors.T
+    similarity[~(near & (turn < MAX_TURN) & (growth < MAX_GROWTH))] = -1
+    best = similarity.argmax(1)
+    kept = np.flatnonzero(similarity.max(1) > SIMILARITY)
+    return keypoints.points[kept], inside.points[best[kept]]
 
 
 def _is_upright(affine: np.ndarray) -> bool:

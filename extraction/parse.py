@@ -7,6 +7,7 @@ whose expectation is the stick's place. ``evidence`` says what its 16 input chan
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,6 +135,7 @@ class Parser:
                 info = json.loads((file.metadata() or {}).get("padtrace", "{}"))
             net = ParserNet(ParserConfig.model_validate(info.get("config", {})))
             net.load_state_dict(load_file(path))
+            info["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, SafetensorError, ValueError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise SourceError(
@@ -144,7 +146,7 @@ class Parser:
     @property
     def version(self) -> str:
         """What identifies the weights in a report."""
-        return str(self.info.get("version", "unversioned"))
+        return f"{self.info.get('version', 'unversioned')}-{self.info['sha256'][:8]}"
 
     def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> PlacedParser:
         """A reader of one placement in frames of ``frame_wh`` pixels."""
