@@ -1,1 +1,15 @@
-"""TBD."""
+"""One video to shards, in the order of the pipeline.
+
+records     types that cross stages
+video       path -> timestamped frames
+features    pictures -> keypoints, of templates and of what stands still
+locate      keypoints + templates -> Placement
+rectify     frame + Placement -> panel, one tile per control
+evidence    panel + template -> the parser's input
+parse       input -> raw readings (SegFormer)
+normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
+filters     chunk -> Reject | None
+shards      labels and frames <-> Parquet
+extract     the chain for one video
+score       readings against a ground-truth log
+"""
