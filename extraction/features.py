@@ -55,9 +55,9 @@ class Keypoints:
         return cls(*(np.concatenate([getattr(each, name) for each in several]) for name in names))
 
 
-def find_keypoints(grey: np.ndarray, keep: int) -> Keypoints:
+def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> Keypoints:
     """The strongest ``keep`` SIFT keypoints of an (H, W) uint8 picture. Points: pixel (i, j) covers [i, i + 1)."""
-    sift = cv2.SIFT.create(nfeatures=keep, contrastThreshold=CONTRAST)
+    sift = cv2.SIFT.create(nfeatures=keep, contrastThreshold=contrast)
     found, descriptors = sift.detectAndCompute(grey, None)
     if not found:
         empty = np.zeros(0, np.float32)

@@ -1,8 +1,9 @@
 """Where the overlay is: what stands still in sampled frames, matched against every template at once.
 
-Votes of single matches pick a few candidates, an affine fit (USAC) judges them, and the candidate whose
-picture agrees best with the temporal median wins. Inliers are counted as distinct template keypoints, so
-that a still background which resembles one of them counts once, not once a frame.
+Votes of single matches pick a few candidates, and an affine fit (USAC) says where each would be. There a
+second look judges it: at a known place faint keypoints count too, and none elsewhere competes with them. The
+candidate whose picture agrees best with the temporal median wins. Inliers are counted as distinct template
+keypoints, so that a still background which resembles one of them counts once, not once a frame.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from extraction.features import Keypoints, median_of, still_keypoints, template_keypoints
+from extraction.features import Keypoints, find_keypoints, median_of, still_keypoints, template_keypoints
 from extraction.records import Placement, Reason, SourceError
 from templates.catalogue import Template
 from templates.controls import States
@@ -29,14 +30,18 @@ NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
 CANDIDATES: Final = 6
 REPROJECTION_PX: Final = 2.5
-MAX_GROWTH: Final = 0.6  # octaves between a keypoint's size and the size that a fit expects
 MAX_SHEAR: Final = 0.06
 MAX_STRETCH: Final = 1.25  # a streamer may scale width and height a little differently
 OVERLAY_WIDTHS: Final = (60.0, 1000.0)  # px
 SAME_POINT: Final = 0.008  # of the canvas width: views of one template keypoint
-MIN_SPREAD: Final = 0.12  # of the canvas: standard deviation of the inliers, x and y
+FINE_PX: Final = 0.2  # errors below it count alike
+SECOND_LOOK_WIDTH: Final = 360  # px
+SECOND_LOOK_KEPT: Final = 2000
+FAINT: Final = 0.006  # SIFT contrast of the second look
+SAME_SIZE: Final = 0.5  # octaves
+MAX_SIDE_ERROR: Final = 1.5  # px, standard error of the box's sides; a clump of inliers leaves them open
 CLOSE_CALL: Final = 0.5  # of the most inliers: candidates that the picture decides between
-MIN_LIKENESS: Final = 0.25
+MIN_LIKENESS: Final = 0.5  # a fragment of the drawing stays below
 LIKENESS_WIDTH: Final = 200
 LOOK_BLUR: Final = 1.5  # px of the picture compared
 MIN_LOOK_PX: Final = 150
@@ -75,7 +80,7 @@ def locate(
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     median = median_of(np.stack(pictures))
-    fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, still, median)) is not None]
+    fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, median)) is not None]
     good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
     if not good:
         return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))
@@ -227,9 +232,7 @@ def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float])
     return np.asarray(chosen[(near_scale & near_centre)[peak]])
 
 
-def _fit(
-    template: Template, source: np.ndarray, target: np.ndarray, still: Keypoints, median: np.ndarray
-) -> _Fit | None:
+def _fit(template: Template, source: np.ndarray, target: np.ndarray, median: np.ndarray) -> _Fit | None:
     """An affine fit of one candidate's matches, refused unless it looks like an upright overlay."""
     if len(source) < 4:
         return None
@@ -240,37 +243,63 @@ def _fit(
         return None
     inlier = mask.ravel().astype(bool)
     upright = _fit_upright(source[inlier], target[inlier])
-    for _ in range(2):
-        source, target = _match_guided(template_keypoints(template), still, upright)
-        if len(_distinct(source, template.scene.canvas[0])) < 4:
+    there = _keypoints_at(template, upright, median)
+    for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
+        source, target = _match_at(template_keypoints(template), there, upright, reach_px)
+        if len(source) < 4:
             return None
         upright = _fit_upright(source, target)
-    distinct = _distinct(source, template.scene.canvas[0])
-    if not _is_upright(upright) or (distinct.std(0) / template.scene.canvas < MIN_SPREAD).any():
+    error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
+    distinct = _distinct(source[error < REPROJECTION_PX], template.scene.canvas[0])
+    if len(distinct) < 4 or not _is_upright(upright):
+        return None
+    if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
     return _Fit(template, upright, len(distinct), _likeness(template, upright, median))
 
 
-def _match_guided(keypoints: Keypoints, still: Keypoints, upright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Template keypoints that are found where a fit expects them: canvas points and frame points, (N, 2) each.
+def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray) -> Keypoints:
+    """The median's keypoints where a template is presumed to be, in pixels of the median.
 
-    A known place needs no ratio test, so that keypoints count which resemble others elsewhere. Size and
-    direction must agree as well: by chance fewer than one in a thousand does.
+    The place is cut out at the size of the template's own views, and faint keypoints count.
     """
-    scale = np.diag(upright[:, :2])
-    expected = keypoints.points * scale + upright[:, 2]
-    low, high = expected.min(0) - REPROJECTION_PX, expected.max(0) + REPROJECTION_PX
-    inside = still[np.flatnonzero(((still.points >= low) & (still.points <= high)).all(1))]
-    if not len(inside):
+    canvas = np.array(template.scene.canvas)
+    margin = canvas[0] / 10
+    unit = canvas[0] / SECOND_LOOK_WIDTH
+    size = np.ceil((canvas + 2 * margin) / unit).astype(int).tolist()
+    to_frame = affine @ np.array([[unit, 0, -margin], [0, unit, -margin], [0, 0, 1]])
+    scale, shift = np.diag(to_frame[:, :2]), to_frame[:, 2].copy()
+    to_frame[:, 2] += 0.5 * scale - 0.5  # pixel centres
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(median, to_frame, (size[0], size[1]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    found = find_keypoints(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), SECOND_LOOK_KEPT, FAINT)
+    return replace(found, points=found.points * scale + shift, sizes=found.sizes * scale[0])
+
+
+def _match_at(
+    source: Keypoints, there: Keypoints, affine: np.ndarray, reach_px: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match a template's keypoints within ``reach_px`` of where they should be: canvas and frame points, (N, 2).
+
+    Each takes the likest of those that have its size, direction and place; no ratio test, the place singles it out.
+    """
+    if not len(there):
         return np.zeros((0, 2)), np.zeros((0, 2))
-    near = np.linalg.norm(expected[:, None] - inside.points, axis=2) < REPROJECTION_PX
-    turn = np.abs((keypoints.angles[:, None] - inside.angles + 180) % 360 - 180)
-    growth = np.abs(np.log2(inside.sizes / (keypoints.sizes[:, None] * scale.mean())))
-    similarity = keypoints.descriptors @ inside.descriptors.T
-    similarity[~(near & (turn < MAX_TURN) & (growth < MAX_GROWTH))] = -1
-    best = similarity.argmax(1)
-    kept = np.flatnonzero(similarity.max(1) > SIMILARITY)
-    return keypoints.points[kept], inside.points[best[kept]]
+    scale = np.diag(affine[:, :2])
+    apart_px = np.abs((source.points * scale + affine[:, 2])[:, None] - there.points).max(2)
+    octaves = np.abs(np.log2(source.sizes[:, None] * scale[0] / there.sizes))
+    turn = np.abs((source.angles[:, None] - there.angles + 180) % 360 - 180)
+    fitting = (apart_px < reach_px) & (octaves < SAME_SIZE) & (turn < MAX_TURN)
+    similarity = np.where(fitting, source.descriptors @ there.descriptors.T, -1)
+    matched = similarity.max(1) > SIMILARITY
+    return source.points[matched], there.points[similarity.argmax(1)[matched]]
+
+
+def _side_error(points: np.ndarray, error_px: float, canvas: tuple[float, float]) -> float:
+    """Standard error of the worst side of the box in pixels: that of a regression line at its far end."""
+    mean, variance = points.mean(0), points.var(0) + 1e-9
+    far = np.maximum(mean, canvas - mean)
+    return float((error_px * np.sqrt((1 + far**2 / variance) / len(points))).max())
 
 
 def _is_upright(affine: np.ndarray) -> bool:
@@ -282,12 +311,20 @@ def _is_upright(affine: np.ndarray) -> bool:
 
 
 def _fit_upright(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least squares of scale and shift, each axis by itself: (2, 3)."""
+    """Scale and shift, each axis by itself: (2, 3). Least squares with Cauchy weights.
+
+    Matches of a repeated texture, such as the dots of a grip, may agree with each other a pixel or two off.
+    """
     affine = np.zeros((2, 3))
-    for axis in (0, 1):
-        matrix = np.stack([source[:, axis], np.ones(len(source))], 1)
-        (scale, shift), *_ = np.linalg.lstsq(matrix, target[:, axis], rcond=None)
-        affine[axis, axis], affine[axis, 2] = scale, shift
+    weights = np.ones((len(source), 1))
+    for _ in range(8):
+        weights /= weights.sum()
+        mean_source, mean_target = (weights * source).sum(0), (weights * target).sum(0)
+        centred = source - mean_source
+        scale = (weights * centred * (target - mean_target)).sum(0) / ((weights * centred**2).sum(0) + 1e-9)
+        affine[[0, 1], [0, 1]], affine[:, 2] = scale, mean_target - scale * mean_source
+        error = np.linalg.norm(source * scale + affine[:, 2] - target, axis=1, keepdims=True)
+        weights = 1 / (1 + (error / max(float(np.median(error)), FINE_PX)) ** 2)
     return affine
 
 

@@ -61,6 +61,7 @@ def side_error(found: Sequence[int], true: Sequence[int]) -> int:
         ("dualsense/own", 1000, 20, 230, 0.7),  # translucent, another corner
         ("switch_pro/outline", 600, 420, 330, 1.0),  # nothing but lines
         ("snes/dark", 500, 560, 240, 1.0),  # no sticks
+        ("snes/dark", 20, 20, 130, 0.6),  # small and faint: a second look finds what the first one missed
     ],
 )
 def test_an_overlay_is_placed_within_three_pixels(name: str, x: int, y: int, width: int, opacity: float) -> None:
@@ -106,6 +107,19 @@ def test_a_still_picture_that_is_no_pad_is_not_taken_for_one() -> None:
         )
     found = find([still] * 25)
     assert found.reason is Reason.NO_OVERLAY
+
+
+def test_a_fragment_of_a_pad_is_not_taken_for_the_whole() -> None:
+    """Four face buttons hold many keypoints; a clump of them does not say where the rest should be."""
+    frames = moving_game(10)
+    for frame in frames:
+        game = frame.copy()
+        x, y, w, h = put(frame, library()["xbox_360/dark"], 300, 200, 400)
+        game[y + h // 6 : y + h * 6 // 10, x + w * 6 // 10 : x + w] = frame[
+            y + h // 6 : y + h * 6 // 10, x + w * 6 // 10 : x + w
+        ]
+        frame[:] = game
+    assert find(frames).reason is Reason.NO_OVERLAY
 
 
 def test_no_frames_is_a_reason_of_its_own() -> None:
