@@ -63,8 +63,7 @@ class Template:
 def content_of(template: Template) -> bytes:
     """All that decides how a template looks, hashed: equal bytes mean equal drawings."""
     digest = hashlib.sha256(template.scene.model_dump_json().encode())
-    files = {picture.file for part in template.scene.parts for picture in pictures_of(part)}
-    for name in sorted(file for file in files if file is not None):
+    for name in sorted(files_of(template.scene)):
         if template.root is not None:
             digest.update(hashlib.sha256((template.root / name).read_bytes()).digest())
     return digest.digest()
@@ -114,7 +113,7 @@ def save_template(scene: Scene, pictures: dict[str, bytes], folder: Path) -> Pat
     The folder appears complete or not at all; an older version of the same template is replaced.
     ``pictures`` maps file names to PNG bytes and holds exactly the files that the scene names.
     """
-    wanted = {picture.file for part in scene.parts for picture in pictures_of(part) if picture.file}
+    wanted = files_of(scene)
     if wanted != pictures.keys():
         raise TemplateError(f"{scene.id}: expected the pictures {sorted(wanted)}, found {sorted(pictures)}")
     target = folder / slug(scene.id)
@@ -143,6 +142,11 @@ def slug(text: str) -> str:
     if not safe:
         raise TemplateError(f"expected a name with letters or digits, found {text!r}; rename it")
     return safe
+
+
+def files_of(scene: Scene) -> set[str]:
+    """Names of the picture files that a scene's parts refer to."""
+    return {picture.file for part in scene.parts for picture in pictures_of(part) if picture.file}
 
 
 def pictures_of(part: Part) -> Iterator[Picture]:
