@@ -98,13 +98,18 @@ def compare(panels: Tensor, reference: Reference) -> Tensor:
     return torch.stack([*misfits, sticks], 1)
 
 
-def join_pairs(previous: Tensor, current: Tensor, shared: Tensor) -> Tensor:
+def join_pairs(previous: Tensor, current: Tensor, shared: Tensor, out: Tensor | None = None) -> Tensor:
     """Two frames' channels side by side, the template's in both: (N, 16, 88, 216).
 
     previous, current: (N, 6, 88, 108), a frame's panel in [0, 1] and its misfits; shared: (N or 1, 10, 88, 108).
+    ``out``: where to write, at least N long; a caller in a loop keeps it, since new memory costs more than copying.
     """
-    shared = shared.expand(len(current), -1, -1, -1)
-    return torch.cat([torch.cat([side, shared], 1) for side in (previous, current)], 3)
+    height, width = current.shape[2:]
+    pairs = current.new_empty(len(current), CHANNELS, height, 2 * width) if out is None else out[: len(current)]
+    for half, side in ((slice(width), previous), (slice(width, None), current)):
+        pairs[:, : side.shape[1], :, half] = side
+        pairs[:, side.shape[1] :, :, half] = shared
+    return pairs
 
 
 def _slide(tile: Tensor, caps: Tensor) -> Tensor:

@@ -173,6 +173,7 @@ class PlacedParser:
             torch.tensor([placement.gain], device=parser.device),
             torch.tensor([placement.offset], device=parser.device),
         )
+        self._pairs = torch.empty(BATCH, CHANNELS, PANEL_WH[1], 2 * PANEL_WH[0], device=parser.device)
         self._last: Tensor | None = None
 
     @property
@@ -196,7 +197,7 @@ class PlacedParser:
         first = now[:1] if self._last is None else self._last
         before = torch.cat([first, now[:-1]])
         self._last = now[-1:]
-        logits, grids = self._parser.read_pairs(join_pairs(before, now, self._reference.panels[None]))
+        logits, grids = self._parser.read_pairs(join_pairs(before, now, self._reference.panels[None], self._pairs))
         place, certainty = stick_place(grids)
         sticks = place.cpu().numpy() * self._gain
         return logits.cpu().numpy(), sticks, certainty.cpu().numpy()

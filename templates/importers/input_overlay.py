@@ -7,10 +7,8 @@ lies below the released one in the atlas, states of one element lie in a row, 3 
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -31,6 +29,7 @@ from templates.catalogue import (
     slug,
 )
 from templates.controls import STICKS, THUMB_OF, TRIGGERS
+from templates.importers.skin import ImportedSkin, family_in, with_unique_ids
 from templates.scene import (
     MAX_CANVAS,
     NINE_STATES,
@@ -70,18 +69,6 @@ _FACE: Final = ("south", "east", "west", "north")
 _DIRECTIONS: Final[dict[int, Direction]] = {1: "up", 2: "down", 3: "left", 4: "right"}
 _UNREADABLE: Final = {1: "a keyboard key", 3: "a mouse button", 4: "a mouse wheel", 9: "mouse movement"}
 
-# The first word found in a name decides, so "xboxone" comes before "xbox".
-_FAMILY_WORDS: Final = (
-    ("dualsense", "dualsense"), ("ps5", "dualsense"),
-    ("dualshock4", "dualshock_4"), ("ds4", "dualshock_4"), ("ps4", "dualshock_4"),
-    ("dualshock3", "dualshock_3"), ("ds3", "dualshock_3"), ("ps3", "dualshock_3"),
-    ("switch", "switch_pro"), ("joycon", "switch_pro"),
-    ("snes", "snes"), ("superfamicom", "snes"), ("supernintendo", "snes"),
-    ("xboxseries", "xbox_series"), ("seriesx", "xbox_series"),
-    ("xboxone", "xbox_one"), ("xone", "xbox_one"),
-    ("360", "xbox_360"), ("xbox", "xbox_one"),
-)  # fmt: skip
-
 Coordinate = Annotated[float, Field(ge=-MAX_CANVAS, le=MAX_CANVAS, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, le=MAX_CANVAS, allow_inf_nan=False)]
 
@@ -115,14 +102,6 @@ class Preset(BaseModel):
     elements: Annotated[tuple[Element, ...], Field(max_length=MAX_PARTS)]
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedSkin:
-    """A scene, and the bytes of the PNGs that it names; ``scene.notes`` says what could not be expressed."""
-
-    scene: Scene
-    pictures: dict[str, bytes]
-
-
 def import_input_overlay(path: Path, family: str | None = None) -> list[ImportedSkin]:
     """Import a preset's JSON, or every gamepad preset below a folder; one skin for each atlas beside a JSON.
 
@@ -142,7 +121,7 @@ def import_input_overlay(path: Path, family: str | None = None) -> list[Imported
                 skins.append(skin)
     if not skins:
         raise TemplateError(f"expected an input-overlay preset with gamepad elements at {path}, found none")
-    return _with_unique_ids(skins)
+    return with_unique_ids(skins)
 
 
 def _preset_files(path: Path) -> list[Path]:
@@ -206,17 +185,12 @@ def _import_skin(preset: Preset, preset_path: Path, atlas_path: Path, family: st
 
 def guess_family(preset: Preset, names: list[str]) -> str:
     """The family that file names, then the drawing, then element ids speak of; else ``unknown``."""
-    by_name = _family_in(names)
+    by_name = family_in(names)
     if by_name is not None:
         return by_name
     if any(element.type == 7 for element in preset.elements):
         return "xbox_360"  # only its guide button wears a player light
-    return _family_in([element.id for element in preset.elements]) or "unknown"
-
-
-def _family_in(names: list[str]) -> str | None:
-    texts = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
-    return next((family for text in texts for word, family in _FAMILY_WORDS if word in text), None)
+    return family_in([element.id for element in preset.elements]) or "unknown"
 
 
 def _controls_of(preset: Preset, names: list[str]) -> dict[int, str]:
@@ -398,15 +372,3 @@ class _Reader:
 
 def _refused(element: Element, reason: str) -> TemplateError:
     return TemplateError(f"element {element.id!r}: {reason}")
-
-
-def _with_unique_ids(skins: list[ImportedSkin]) -> list[ImportedSkin]:
-    """Number the skins that share an id: presets in different folders may share a name."""
-    seen: Counter[str] = Counter()
-    unique: list[ImportedSkin] = []
-    for skin in skins:
-        seen[skin.scene.id] += 1
-        count = seen[skin.scene.id]
-        renamed = skin.scene.model_copy(update={"id": f"{skin.scene.id}-{count}"})
-        unique.append(skin if count == 1 else replace(skin, scene=renamed))
-    return unique

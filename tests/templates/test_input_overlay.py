@@ -158,7 +158,9 @@ def test_a_folder_gives_all_its_gamepad_presets(tmp_path: Path) -> None:
         ("gamepad-360", "xbox_360"),
         ("switch-pro", "switch_pro"),
         ("snes", "snes"),
-        ("nes", "unknown"),
+        ("nes", "nes"),
+        ("genesis", "mega_drive"),
+        ("keys", "unknown"),
     ],
 )
 def test_the_family_is_guessed_from_names(tmp_path: Path, name: str, family: str) -> None:
