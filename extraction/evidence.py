@@ -1,7 +1,8 @@
-"""The parser's input: what the frame shows beside what the matched template predicts.
+"""The parser's input: what the frame shows beside what the matched template and the video itself predict.
 
 A network learns slowly to multiply a picture by another. So the comparisons that any reader of a known
-skin would make are made here and given to it as channels; it learns when to believe them.
+skin would make are made here and given to it as channels; it learns when to believe them. The video's own
+rest picture, the median of its panels, serves every skin, and is all there is for one that nobody drew.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, tile_map
+from extraction.rectify import PANEL_WH, STICK_TILE, TILE_XY, tile_map, tile_size
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, DPAD, STICKS, States
 from templates.draw import Raster, draw, rasterise
 from templates.scene import Scene
 
 REFERENCE_WIDTH: Final = 256  # px; the template's own pictures are drawn this wide
-CHANNELS: Final = 16  # frame 3, rest 4, pressed 4, stick units 2, misfits 2, stick misfit 1
-STICK_MISFIT: Final = 5  # the channel
+FRAME_CHANNELS: Final = 7  # of each frame: colours 3, misfits 4
+STICK_MISFIT: Final = 6  # the channel
+REFERENCE_CHANNELS: Final = 13  # of a placement: rest 4, pressed 4, stick units 2, the video's own rest 3
 REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
 _CAP: Final = STICK_TILE // 2  # stick pictures are slid at half resolution
 
@@ -39,6 +41,14 @@ class Reference:
     panels: Tensor
     caps: Tensor
 
+    def to(self, device: torch.device | str) -> Reference:
+        """The same on another device."""
+        return Reference(self.panels.to(device), self.caps.to(device))
+
+    def beside(self, rest: Tensor) -> Tensor:
+        """With the rest pictures (N, 3, 88, 108) of N videos: (N, 13, 88, 108), the parser's reference channels."""
+        return torch.cat([self.panels.expand(len(rest), -1, -1, -1), rest], 1)
+
 
 def reference_of(template: Template, raster: Raster | None = None) -> Reference:
     """The reference of a template, from its raster where the caller has one."""
@@ -53,17 +63,24 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
     for i, stick in enumerate(STICKS):
         if stick in template.scene.sticks:
             alone = torch.cat([draw(_only(raster, stick), look) for look in looks])
-            x, y = TILE_XY[stick]
-            tiles = _cut(template.scene, alone, raster.scale)[..., y : y + STICK_TILE, x : x + STICK_TILE]
-            caps[i] = functional.avg_pool2d(tiles, 2)
+            caps[i] = functional.avg_pool2d(_cut(template.scene, alone, raster.scale)[(..., *_tile(stick))], 2)
     return Reference(torch.cat([panels.flatten(0, 1), units]), caps)
 
 
-def unseen(reference: Reference) -> Reference:
-    """The same geometry without any picture, for a skin that looks like no template."""
+def undrawn(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
+    """The same geometry for a skin that looks like no template: its sticks look as the video shows them at rest.
+
+    ``rest``: (3, 88, 108), the video's own rest picture.
+    """
     panels = reference.panels.clone()
     panels[:8] = 0
-    return Reference(panels, torch.zeros_like(reference.caps))
+    caps = torch.zeros_like(reference.caps)
+    for i, stick in enumerate(STICKS):
+        if stick in scene.sticks:
+            disc = _disc(scene, stick).to(rest.device)
+            caps[i, :, :3] = functional.avg_pool2d(rest[(..., *_tile(stick))], 2) * disc
+            caps[i, :, 3] = disc
+    return Reference(panels, caps)
 
 
 def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
@@ -77,39 +94,24 @@ def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     return ((panels - offset) / gain.reshape(len(gain), *between, 1, 1, 1)).clamp(-0.5, 1.5)
 
 
-def compare(panels: Tensor, reference: Reference) -> Tensor:
-    """How frames misfit the template: (N, 3, 88, 108) of nominal range [0, 1] -> (N, 3, 88, 108).
+def compare(panels: Tensor, reference: Reference, rest: Tensor) -> Tensor:
+    """How frames misfit what is expected: (N, 3, 88, 108) of nominal range [0, 1] -> (N, 4, 88, 108).
 
-    Channel 0: distance from the picture at rest, where that is opaque. 1: from the pressed picture.
-    2, in stick tiles: how badly the stick's picture fits when centred on the pixel, standardised over the
-    tile; its minimum is the stick's likeliest place.
+    ``rest``: (N or 1, 3, 88, 108), the video's own rest picture. Channel 0: distance from the template's
+    picture at rest, where that is opaque. 1: from the pressed picture. 2: from ``rest``. 3, in stick tiles:
+    how badly the stick's picture fits when centred on the pixel, standardised over the tile; its minimum is
+    the stick's likeliest place.
     """
-    rest, pressed = reference.panels[:4], reference.panels[4:8]
-    misfits = [(panels * look[3] - look[:3]).abs().mean(1) for look in (rest, pressed)]
-    sticks = torch.zeros_like(misfits[0])
+    misfits = torch.zeros(len(panels), 4, *panels.shape[2:], device=panels.device)
+    for i, look in enumerate((reference.panels[:4], reference.panels[4:8])):
+        misfits[:, i] = (panels * look[3]).sub_(look[:3]).abs_().mean(1)
+    misfits[:, 2] = (panels - rest).abs_().mean(1)
     for i, stick in enumerate(STICKS):
-        if not reference.caps[i, :, 3].any():
-            continue
-        x, y = TILE_XY[stick]
-        tile = panels[:, :, y : y + STICK_TILE, x : x + STICK_TILE]
-        units = reference.panels[8:, y : y + STICK_TILE, x : x + STICK_TILE]
-        within = (units.abs() <= REACH).all(0)
-        sticks[:, y : y + STICK_TILE, x : x + STICK_TILE] = _standardise(_slide(tile, reference.caps[i]), within)
-    return torch.stack([*misfits, sticks], 1)
-
-
-def join_pairs(previous: Tensor, current: Tensor, shared: Tensor, out: Tensor | None = None) -> Tensor:
-    """Two frames' channels side by side, the template's in both: (N, 16, 88, 216).
-
-    previous, current: (N, 6, 88, 108), a frame's panel in [0, 1] and its misfits; shared: (N or 1, 10, 88, 108).
-    ``out``: where to write, at least N long; a caller in a loop keeps it, since new memory costs more than copying.
-    """
-    height, width = current.shape[2:]
-    pairs = current.new_empty(len(current), CHANNELS, height, 2 * width) if out is None else out[: len(current)]
-    for half, side in ((slice(width), previous), (slice(width, None), current)):
-        pairs[:, : side.shape[1], :, half] = side
-        pairs[:, side.shape[1] :, :, half] = shared
-    return pairs
+        if reference.caps[i, :, 3].any():
+            tile = (..., *_tile(stick))
+            within = (reference.panels[8:][tile].abs() <= REACH).all(0)
+            misfits[:, 3][tile] = _standardise(_slide(panels[tile], reference.caps[i]), within)
+    return misfits
 
 
 def _slide(tile: Tensor, caps: Tensor) -> Tensor:
@@ -120,13 +122,14 @@ def _slide(tile: Tensor, caps: Tensor) -> Tensor:
     """
     frame = functional.avg_pool2d(tile, 2)
     alpha = caps[:, 3:]
-    inputs = torch.cat([frame.square(), frame, torch.ones_like(frame[:, :1])], 1)
-    fit = torch.cat(
-        [alpha.square().expand(-1, 3, -1, -1), -2 * alpha * caps[:, :3], caps[:, :3].square().sum(1, True)], 1
-    )
+    inputs = torch.cat([frame.square().sum(1, True), frame], 1)
+    fit = torch.cat([alpha.square(), -2 * alpha * caps[:, :3]], 1)
     cost = functional.conv2d(inputs, fit, padding=_CAP // 2)
-    weight = functional.conv2d(inputs[:1, 6:], 3 * alpha.square(), padding=_CAP // 2)
-    cost = (cost / (weight + 1e-3)).min(1, keepdim=True).values  # (N, 1, 23, 23), at the corners of half-size pixels
+    inside = torch.ones_like(inputs[:1, :1])  # a picture that leaves the tile is judged by what is left of it
+    constant = functional.conv2d(inside, caps[:, :3].square().sum(1, True), padding=_CAP // 2)
+    weight = functional.conv2d(inside, 3 * alpha.square(), padding=_CAP // 2)
+    cost = ((cost + constant) / (weight + 1e-3)).min(1, keepdim=True).values
+    # (N, 1, 23, 23), at the corners of half-size pixels
     corners = functional.interpolate(cost, size=(STICK_TILE + 1, STICK_TILE + 1), mode="bilinear", align_corners=True)
     return functional.avg_pool2d(corners, 2, stride=1)[:, 0]
 
@@ -145,9 +148,23 @@ def _press_one_by_one(pressed: Tensor, scene: Scene, raster: Raster) -> None:
     for control in DPAD:
         states = States.rest()
         states.buttons[0, BUTTON_INDEX[control]] = True
-        x, y = TILE_XY[control]
-        tile = (..., slice(y, y + BUTTON_TILE), slice(x, x + BUTTON_TILE))
+        tile = (..., *_tile(control))
         pressed[tile] = _cut(scene, draw(raster, states), raster.scale)[0][tile]
+
+
+def _tile(control: str) -> tuple[slice, slice]:
+    """Rows and columns of a control's tile."""
+    (x, y), size = TILE_XY[control], tile_size(control)
+    return slice(y, y + size), slice(x, x + size)
+
+
+def _disc(scene: Scene, stick: str) -> Tensor:
+    """(22, 22) coverage of a stick's tile by its moving picture at rest, taken for an ellipse."""
+    geometry = scene.sticks[stick]
+    at = (torch.arange(_CAP) + 0.5) * (2 / _CAP) - 1  # pixel centres in half tiles
+    across, down = (at * (geometry.extent[i] / (geometry.size[i] / 2)) for i in (0, 1))
+    radius = (across.square() + down[:, None].square()).sqrt()  # 1 on the picture's rim
+    return ((1 - radius) * _CAP / 4 + 0.5).clamp(0, 1)
 
 
 def _only(raster: Raster, stick: str) -> Raster:

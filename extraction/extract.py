@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -61,7 +61,7 @@ from templates.controls import BUTTONS, CONTROLS
 log = logging.getLogger(__name__)
 
 BATCH: Final = 64  # frames that go to the parser together
-PENDING: Final = 2  # batches under way while the next one is decoded
+WORKERS: Final = os.cpu_count() or 1  # batches that are read at once
 ROW_GROUP: Final = 256  # frames of a chunk that are in memory together, some 3 MB of pictures
 FRAME_SIDE: Final = 256
 JPEG_QUALITY: Final = 90
@@ -99,12 +99,11 @@ class ExtractOptions(BaseModel):
 
 
 class PlacedReader(Protocol):
-    """Reads one placement's frames in order, in portions."""
+    """Reads one placement's crops, in portions and from several threads."""
 
     @property
     def box_xywh(self) -> tuple[int, int, int, int]: ...
-    def panel(self, crop: np.ndarray) -> np.ndarray: ...
-    def read(self, panels: Sequence[np.ndarray]) -> Readings: ...
+    def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings: ...
 
 
 class Reader(Protocol):
@@ -232,12 +231,13 @@ class _Raw:
 
 @dataclass(slots=True)
 class _Batch:
-    """Consecutive frames under one placement; -1 for none."""
+    """Consecutive frames under one placement; -1 for none. ``before``: the crop ahead of the first, if there is one."""
 
     place: int
-    pts_s: list[float]
-    panels: list[np.ndarray]
-    thumbnails: list[np.ndarray]
+    before: np.ndarray | None = None
+    pts_s: list[float] = field(default_factory=list)
+    crops: list[np.ndarray] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,7 +285,7 @@ class _Job:
         }
 
     def _read(self, spool: BinaryIO) -> _Raw:
-        """The one pass: this thread decodes, a second one reads panels, a third packs pictures."""
+        """The one pass: this thread decodes, the others read overlays and pack pictures."""
         size_wh = (self.video.info.width, self.video.info.height)
         readers = [self.parser.open(self.templates[place.template_id], place, size_wh) for place in self.placements]
         masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
@@ -300,11 +300,11 @@ class _Job:
             lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
             gathered.append(_decide(batch, reading.result(), shown[batch.place], lengths))
 
-        with ThreadPoolExecutor(1) as reading_pool, ThreadPoolExecutor(1) as packing_pool:
+        with ThreadPoolExecutor(WORKERS) as pool:
             for batch in self._batches(readers):
-                reading = reading_pool.submit(_read_batch, readers, batch)
-                pending.append((batch, reading, packing_pool.submit(_pack_batch, batch, masks)))
-                if len(pending) > PENDING:
+                reading = pool.submit(_read_batch, readers, batch)
+                pending.append((batch, reading, pool.submit(_pack_batch, batch, masks)))
+                if len(pending) > WORKERS:
                     collect()
             while pending:
                 collect()
@@ -312,17 +312,17 @@ class _Job:
 
     def _batches(self, readers: Sequence[PlacedReader]) -> Iterator[_Batch]:
         """Frames in order, ``BATCH`` at a time; a batch ends where the placement changes."""
-        batch = _Batch(-1, [], [], [])
+        batch = _Batch(-1)
         for frame in self.video.frames():
             place = self._place_of(frame)
             if batch.pts_s and (place != batch.place or len(batch.pts_s) == BATCH):
                 yield batch
                 self._tell_progress(frame.pts_s)
-                batch = _Batch(place, [], [], [])
+                batch = _Batch(place, batch.crops[-1] if batch.crops and place == batch.place else None)
             batch.place = place
             batch.pts_s.append(frame.pts_s)
             if place >= 0:
-                batch.panels.append(readers[place].panel(frame.crop(*readers[place].box_xywh)))
+                batch.crops.append(frame.crop(*readers[place].box_xywh))
             if self.options.frames:
                 batch.thumbnails.append(frame.thumbnail(FRAME_SIDE))
         if batch.pts_s:
@@ -438,7 +438,8 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
             np.zeros((length, 2, 2), np.float32),
             np.zeros((length, 2), np.float32),
         )
-    return readers[batch.place].read(batch.panels)
+    before = batch.crops[0] if batch.before is None else batch.before
+    return readers[batch.place].read(before, batch.crops)
 
 
 def _pack_batch(batch: _Batch, masks: Sequence[tuple[slice, slice]]) -> list[bytes]:

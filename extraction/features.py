@@ -117,8 +117,8 @@ def _compute_template_keypoints(template: Template) -> Keypoints:
     return Keypoints.join(views)
 
 
-def still_keypoints(greys: Sequence[np.ndarray]) -> Keypoints:
-    """Keypoints of what stands still in (H, W) uint8 frames spread over a video.
+def still_keypoints(greys: Sequence[np.ndarray], median: np.ndarray) -> Keypoints:
+    """Keypoints of what stands still in (H, W) uint8 frames spread over a video; ``median``: (H, W, 3), of them all.
 
     Each subset of the frames is pooled into its temporal median, in which the game behind an overlay
     fades. Keypoints that recur at the same place of several medians are kept, their descriptors averaged;
@@ -130,7 +130,8 @@ def still_keypoints(greys: Sequence[np.ndarray]) -> Keypoints:
     found = [find_keypoints(median, KEPT_PER_FRAME) for median in medians]
     owner = np.repeat(np.arange(subsets), [len(each) for each in found])
     recurring = _recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets))
-    return Keypoints.join([recurring, find_keypoints(median_of(frames), KEPT_PER_FRAME)])
+    whole = find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), KEPT_PER_FRAME)
+    return Keypoints.join([recurring, whole])
 
 
 def median_of(frames: np.ndarray) -> np.ndarray:

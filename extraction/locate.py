@@ -18,6 +18,7 @@ import numpy as np
 
 from extraction.features import Keypoints, find_keypoints, median_of, still_keypoints, template_keypoints
 from extraction.records import Placement, Reason, SourceError
+from extraction.rectify import Rectifier
 from templates.catalogue import Template
 from templates.controls import States
 from templates.draw import draw_rgba
@@ -78,16 +79,15 @@ def locate(
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
     pictures = [_shrink(rgb) for _, rgb in frames]
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
-    still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     median = median_of(np.stack(pictures))
+    still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures], median)
     fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, median)) is not None]
     good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
     if not good:
         return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))
     most = max(fit.inliers for fit in good)
     best = max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
-    height, width = frames[0][1].shape[:2]
-    placement = _placement(best.template, best.affine / shrink, best.inliers, (width, height))
+    placement = _placement(best.template, best.affine / shrink, best.inliers, [rgb for _, rgb in frames])
     gain, offset = measure_look(best.template, best.affine, median)
     return Found((replace(placement, gain=gain, offset=offset),), None, "")
 
@@ -131,22 +131,28 @@ def _window(stick: StickGeometry, canvas_width: float, shape: tuple[int, ...]) -
     return np.asarray((np.abs(across) <= reach[0]) & (np.abs(down) <= reach[1]))
 
 
-def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frame_wh: tuple[int, int]) -> Placement:
-    """A placement that a person gave: the template's canvas stretched over a box, for a skin of unknown look."""
+def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frames: Sequence[np.ndarray]) -> Placement:
+    """A placement that a person gave: the template's canvas stretched over a box, for a skin of unknown look.
+
+    frames: (H, W, 3) uint8, sampled from the video, at least one.
+    """
     x, y, w, h = box_xywh
-    if w < 1 or h < 1 or x >= frame_wh[0] or y >= frame_wh[1] or x + w <= 0 or y + h <= 0:
-        raise SourceError(f"expected a box inside {frame_wh[0]}x{frame_wh[1]} px, found {x},{y},{w},{h}; give x,y,w,h")
+    height, width = frames[0].shape[:2]
+    if w < 1 or h < 1 or x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise SourceError(f"expected a box inside {width}x{height} px, found {x},{y},{w},{h}; give x,y,w,h")
     canvas = template.scene.canvas
     affine = np.array([[w / canvas[0], 0, x], [0, h / canvas[1], y]], np.float64)
-    return replace(_placement(template, affine, 0, frame_wh), drawn=False)
+    return replace(_placement(template, affine, 0, frames), drawn=False)
 
 
-def _placement(template: Template, affine: np.ndarray, inliers: int, frame_wh: tuple[int, int]) -> Placement:
+def _placement(template: Template, affine: np.ndarray, inliers: int, frames: Sequence[np.ndarray]) -> Placement:
+    frame_wh = frames[0].shape[1::-1]
     canvas = np.array(template.scene.canvas)
     low = np.clip(np.round(affine[:, 2]), 0, np.array(frame_wh) - 1)
     high = np.clip(np.round(affine[:, 2] + np.diag(affine[:, :2]) * canvas), low + 1, frame_wh)
     box = (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
-    return Placement(template.id, template.family, affine, box, inliers, 0.0, math.inf)
+    rest = Rectifier(template.scene, affine, frame_wh).rest_panel(frames)
+    return Placement(template.id, template.family, affine, box, inliers, 0.0, math.inf, rest)
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:
@@ -243,9 +249,10 @@ def _fit(template: Template, source: np.ndarray, target: np.ndarray, median: np.
         return None
     inlier = mask.ravel().astype(bool)
     upright = _fit_upright(source[inlier], target[inlier])
-    there = _keypoints_at(template, upright, median)
+    drawn, there = template_keypoints(template), _keypoints_at(template, upright, median)
+    similarity = drawn.descriptors @ there.descriptors.T
     for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
-        source, target = _match_at(template_keypoints(template), there, upright, reach_px)
+        source, target = _match_at(drawn, there, similarity, upright, reach_px)
         if len(source) < 4:
             return None
         upright = _fit_upright(source, target)
@@ -277,22 +284,23 @@ def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray) ->
 
 
 def _match_at(
-    source: Keypoints, there: Keypoints, affine: np.ndarray, reach_px: float
+    source: Keypoints, there: Keypoints, similarity: np.ndarray, affine: np.ndarray, reach_px: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match a template's keypoints within ``reach_px`` of where they should be: canvas and frame points, (N, 2).
 
-    Each takes the likest of those that have its size, direction and place; no ratio test, the place singles it out.
+    Each takes the likest (by ``similarity``, template x frame) of those that have its size, direction and place;
+    no ratio test, the place singles it out.
     """
-    if not len(there):
-        return np.zeros((0, 2)), np.zeros((0, 2))
     scale = np.diag(affine[:, :2])
-    apart_px = np.abs((source.points * scale + affine[:, 2])[:, None] - there.points).max(2)
-    octaves = np.abs(np.log2(source.sizes[:, None] * scale[0] / there.sizes))
-    turn = np.abs((source.angles[:, None] - there.angles + 180) % 360 - 180)
+    rows, columns = np.nonzero(similarity > SIMILARITY)
+    apart_px = np.abs(source.points[rows] * scale + affine[:, 2] - there.points[columns]).max(1)
+    octaves = np.abs(np.log2(source.sizes[rows] * scale[0] / there.sizes[columns]))
+    turn = np.abs((source.angles[rows] - there.angles[columns] + 180) % 360 - 180)
     fitting = (apart_px < reach_px) & (octaves < SAME_SIZE) & (turn < MAX_TURN)
-    similarity = np.where(fitting, source.descriptors @ there.descriptors.T, -1)
-    matched = similarity.max(1) > SIMILARITY
-    return source.points[matched], there.points[similarity.argmax(1)[matched]]
+    rows, columns = rows[fitting], columns[fitting]
+    order = np.lexsort((-similarity[rows, columns], rows))
+    matched, first = np.unique(rows[order], return_index=True)
+    return source.points[matched], there.points[columns[order][first]]
 
 
 def _side_error(points: np.ndarray, error_px: float, canvas: tuple[float, float]) -> float:

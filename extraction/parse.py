@@ -2,7 +2,7 @@
 
 The network segments: its output is a map of two logits at a quarter of the input's size. "Pressed",
 averaged over a button's tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid
-whose expectation is the stick's place. ``evidence`` says what its 16 input channels are.
+whose expectation is the stick's place. ``evidence`` says what its input channels are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from extraction.evidence import CHANNELS, STICK_MISFIT, Reference, compare, join_pairs, reference_of, undo_look, unseen
+from extraction.evidence import (
+    FRAME_CHANNELS,
+    REFERENCE_CHANNELS,
+    STICK_MISFIT,
+    compare,
+    reference_of,
+    undo_look,
+    undrawn,
+)
 from extraction.records import Placement, Readings, SourceError
 from extraction.rectify import PANEL_WH, TILE_XY, Rectifier, tile_size
 from templates.catalogue import Template
@@ -31,7 +39,7 @@ from templates.scene import Scene
 
 GRID: Final = 11
 STRIDE: Final = 4
-BATCH: Final = 32
+BATCH: Final = 32  # pairs that go through the network together
 WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
 
 
@@ -52,9 +60,13 @@ class ParserNet(nn.Module):
     def __init__(self, config: ParserConfig) -> None:
         super().__init__()
         self.config = config
+        width = config.hidden_sizes[0]
+        # The first layer in two: what belongs to the placement is worked out once, not for every frame.
+        self.see = nn.Conv2d(FRAME_CHANNELS, width, 7, STRIDE, 3)
+        self.recall = nn.Conv2d(REFERENCE_CHANNELS, width, 7, STRIDE, 3, bias=False)
         self.segformer = SegformerForSemanticSegmentation(
             SegformerConfig(
-                num_channels=CHANNELS,
+                num_channels=width,
                 id2label={0: "pressed", 1: "stick"},
                 hidden_sizes=list(config.hidden_sizes),
                 depths=list(config.depths),
@@ -65,14 +77,24 @@ class ParserNet(nn.Module):
             )
         )
 
+        self.segformer.get_submodule("segformer.stages.0.patch_embeddings").proj = nn.Identity()
         self.trust = nn.Parameter(torch.tensor(4.0))
 
-    def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 16, 88, 216) -> button logits (B, 17) and stick grid logits (B, 2, 11, 11)."""
-        cells = self.segformer(pairs).logits
+    def remember(self, reference: Tensor) -> Tensor:
+        """(N, 13, 88, 108) reference channels -> (N, C, 22, 54), their share of the first layer."""
+        recalled: Tensor = self.recall(torch.cat([reference, reference], 3))
+        return recalled
+
+    def forward(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
+        """Two frames' channels (N, 7, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
+
+        remembered: (N or 1, C, 22, 54), see ``remember``.
+        """
+        seen = self.see(torch.cat([previous, current], 3)) + remembered
+        cells = self.segformer(seen).logits
         pressed, stick = cells[..., PANEL_WH[0] // STRIDE :].unbind(1)  # the right panel is the current frame
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
-        fit = -functional.avg_pool2d(pairs[:, STICK_MISFIT, :, PANEL_WH[0] :], STRIDE)
+        fit = -functional.avg_pool2d(current[:, STICK_MISFIT], STRIDE)
         stick = stick + self.trust * fit
         buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
         return buttons, torch.stack([_tile(stick, name) for name in STICKS], 1)
@@ -153,51 +175,58 @@ class Parser:
         return PlacedParser(self, template, placement, frame_wh)
 
     @torch.inference_mode()
-    def read_pairs(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    def remember(self, reference: Tensor) -> Tensor:
+        """The network's ``remember``."""
+        return self.net.remember(reference)
+
+    @torch.inference_mode()
+    def read_pairs(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
         """The network on a batch, in float32 whatever it computes in."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            buttons, sticks = self.net(pairs)
+            buttons, sticks = self.net(previous, current, remembered)
         return buttons.float(), sticks.float()
 
 
 class PlacedParser:
-    """Reads one placement's crops in order. Keeps the last panel, so that crops can come in portions."""
+    """Reads one placement's crops. Holds nothing that changes, so that several threads may read at once."""
 
     def __init__(self, parser: Parser, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> None:
         self._parser = parser
-        self._rectifier = Rectifier(template.scene, placement, frame_wh)
-        reference = reference_of(template) if placement.drawn else unseen(reference_of(template))
-        self._reference = Reference(reference.panels.to(parser.device), reference.caps.to(parser.device))
+        self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
         self._gain = stick_gain(template.scene)
         self._look = (
             torch.tensor([placement.gain], device=parser.device),
             torch.tensor([placement.offset], device=parser.device),
         )
-        self._pairs = torch.empty(BATCH, CHANNELS, PANEL_WH[1], 2 * PANEL_WH[0], device=parser.device)
-        self._last: Tensor | None = None
+        self._rest = self._prepare([placement.rest])
+        reference = reference_of(template).to(parser.device)
+        self._reference = reference if placement.drawn else undrawn(reference, template.scene, self._rest[0])
+        self._remembered = parser.remember(self._reference.beside(self._rest))
 
     @property
     def box_xywh(self) -> tuple[int, int, int, int]:
         """The part of the frame that ``read`` wants, in pixels."""
         return self._rectifier.box_xywh
 
-    def panel(self, crop: np.ndarray) -> np.ndarray:
-        """One crop's panel, (88, 108, 3) uint8; pure, so that other threads may prepare panels."""
-        return self._rectifier.panel(crop)
+    def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings:
+        """Readings of consecutive crops (h, w, 3) uint8 of ``box_xywh``; ``before`` is the one ahead of the first.
 
-    def read(self, panels: Sequence[np.ndarray]) -> Readings:
-        """Readings of the next frames, from their panels. The first frame is paired with itself."""
-        parts = [self._read_batch(panels[i : i + BATCH]) for i in range(0, len(panels), BATCH)]
+        The first frame of a video has none; it is paired with itself.
+        """
+        panels = [self._rectifier.panel(crop) for crop in (before, *crops)]
+        parts = [self._read_batch(panels[i : i + BATCH + 1]) for i in range(0, len(crops), BATCH)]
         return Readings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     def _read_batch(self, panels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        now = torch.from_numpy(np.stack(panels)).to(self._parser.device).permute(0, 3, 1, 2).float() / 255
-        now = undo_look(now, *self._look)
-        now = torch.cat([now, compare(now, self._reference)], 1)
-        first = now[:1] if self._last is None else self._last
-        before = torch.cat([first, now[:-1]])
-        self._last = now[-1:]
-        logits, grids = self._parser.read_pairs(join_pairs(before, now, self._reference.panels[None], self._pairs))
+        """N + 1 panels -> logits, sticks and their certainty of all but the first."""
+        frames = self._prepare(panels)
+        frames = torch.cat([frames, compare(frames, self._reference, self._rest)], 1)
+        logits, grids = self._parser.read_pairs(frames[:-1], frames[1:], self._remembered)
         place, certainty = stick_place(grids)
         sticks = place.cpu().numpy() * self._gain
         return logits.cpu().numpy(), sticks, certainty.cpu().numpy()
+
+    def _prepare(self, panels: Sequence[np.ndarray]) -> Tensor:
+        """(88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""
+        stacked = torch.from_numpy(np.stack(panels).transpose(0, 3, 1, 2).copy())
+        return undo_look(stacked.to(self._parser.device).float() / 255, *self._look)

@@ -31,6 +31,7 @@ class Placement:
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
     drawn: whether the overlay looks like the template; else the template lends only its geometry.
+    rest: (88, 108, 3) uint8, the parser's panel of the overlay at rest: the temporal median of the sampled frames.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     """
 
@@ -41,6 +42,7 @@ class Placement:
     inliers: int
     start_s: float
     end_s: float
+    rest: np.ndarray
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     drawn: bool = True

@@ -9,12 +9,12 @@ the parser only has to tell a pressed tile from a released one, and where in its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 
-from extraction.records import Placement
 from templates.controls import BUTTONS, STICKS
 from templates.scene import Box, Scene
 
@@ -59,17 +59,18 @@ def tile_map(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 class Rectifier:
     """Cuts panels out of one placement's frames.
 
-    ``box_xywh`` is the part of the frame that it needs; ``panels`` takes crops of exactly that box.
+    ``box_xywh`` is the part of the frame that it needs; ``panel`` takes crops of exactly that box.
     """
 
-    def __init__(self, scene: Scene, placement: Placement, frame_wh: tuple[int, int]) -> None:
+    def __init__(self, scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> None:
+        """``affine``: (2, 3), canvas units -> pixels of frames of size ``frame_wh``."""
         points, _ = tile_map(scene)
         known = np.isfinite(points[..., 0])
         target = np.full_like(points, -1e4)
-        target[known] = points[known] @ placement.affine[:, :2].T.astype(np.float32) + placement.affine[:, 2]
+        target[known] = points[known] @ affine[:, :2].T.astype(np.float32) + affine[:, 2]
         self.box_xywh = _covering_box(target[known], frame_wh)
         x, y, w, h = self.box_xywh
-        overlay_width = float(np.hypot(*placement.affine[:, 0])) * scene.canvas[0]
+        overlay_width = float(np.hypot(*affine[:, 0])) * scene.canvas[0]
         shrink = min(1.0, WORKING_WIDTH / overlay_width)
         self._size_wh = (max(1, round(w * shrink)), max(1, round(h * shrink)))
         scale = np.array([self._size_wh[0] / w, self._size_wh[1] / h], np.float32)
@@ -82,6 +83,12 @@ class Rectifier:
             crop = cv2.resize(crop, self._size_wh, interpolation=cv2.INTER_AREA)
         x, y = self._map[..., 0], self._map[..., 1]
         return np.asarray(cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
+
+    def rest_panel(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """The temporal median of the panels of (H, W, 3) uint8 frames: (88, 108, 3) uint8."""
+        x, y, w, h = self.box_xywh
+        panels = [self.panel(frame[y : y + h, x : x + w]) for frame in frames]
+        return np.asarray(np.median(panels, 0), np.uint8)
 
 
 def _grid_over(box: Box, size: int) -> np.ndarray:

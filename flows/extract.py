@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
 from extraction.locate import locate, place_by_hand
 from extraction.parse import Parser
@@ -21,11 +23,11 @@ def find_overlay(
 
     A box given by hand is read with the first template of its family.
     """
+    samples = sample_frames(path, options.sample_frames)
     if options.box is not None:
-        info = probe(path)
         template = next(each for each in templates.values() if each.family == options.family)
-        return [place_by_hand(options.box, template, (info.width, info.height))], None
-    found = locate(sample_frames(path, options.sample_frames), templates, min_inliers=options.min_inliers)
+        return [place_by_hand(options.box, template, [rgb for _, rgb in samples])], None
+    found = locate(samples, templates, min_inliers=options.min_inliers)
     return list(found.placements), found.reason
 
 
@@ -42,6 +44,7 @@ class Extractor:
 
     def __init__(self, out_dir: Path, templates: Mapping[str, Template], device: str, options: ExtractOptions) -> None:
         """Loads the weights; SourceError where that fails."""
+        torch.set_num_threads(1)  # several batches are read at once; threads within each would only wait for each other
         self._out_dir = out_dir
         self._templates = templates
         self._options = options

@@ -16,36 +16,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.evidence import compare, join_pairs, reference_of, undo_look
+from extraction.evidence import compare, reference_of, undo_look, undrawn
 from extraction.parse import stick_gain
-from extraction.rectify import WORKING_WIDTH, tile_map
+from extraction.rectify import TILE_XY, WORKING_WIDTH, tile_map, tile_size
 from synthetic.backgrounds import Backgrounds
 from synthetic.degrade import Degradation, degrade, draw_degradation
 from synthetic.pads import draw_pad
-from synthetic.states import draw_state_pairs
+from synthetic.states import draw_rest_states, draw_state_pairs
 from templates.catalogue import Template
 from templates.controls import BUTTONS, CONTROLS, States
 from templates.draw import Raster, draw, rasterise
 
 GROUP: Final = 32
+PART: Final = 8  # samples composed at once: memory that is used again is faster than memory that is new
 OVERLAY_WIDTHS: Final = (90.0, 500.0)  # px in the source frame
 # Tiles are cut at no more than WORKING_WIDTH, so a wider overlay is composed at that.
 RASTER_WIDTHS: Final = (92, 108, 128, 150, 174, WORKING_WIDTH)
+OFF_GEOMETRY: Final = 0.08  # of a control's box: how far another skin's control lies from where it is taken to be
 PAD: Final = 0.06  # of the overlay's width, on every side: what a misplaced tile sees
 PADS_SHARE: Final = 0.5
-NO_REFERENCE: Final = 0.15  # share of samples that must be read without the template's pictures
+UNDRAWN: Final = 0.2  # share of samples that must be read without the template's pictures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """N training pairs with their truth.
 
-    pairs: (N, 16, 88, 216) float32, the parser's input. buttons: (N, 17) float32 of 0 and 1.
+    previous, current: (N, 7, 88, 108) float32, two frames' channels; reference: (N, 13, 88, 108), see ``evidence``.
+    buttons: (N, 17) float32 of 0 and 1.
     known: (N, 17) bool, whether the overlay shows the button. sticks: (N, 2, 2) float32 in stick units.
     sticks_known: (N, 2) bool. gain: (N, 2, 2) float32, stick units per half tile.
     """
 
-    pairs: Tensor
+    previous: Tensor
+    current: Tensor
+    reference: Tensor
     buttons: Tensor
     known: Tensor
     sticks: Tensor
@@ -81,13 +86,23 @@ class Composer:
         rng = np.random.default_rng((self._seed, index))
         template, raster = self._draw_template(rng)
         previous, current = draw_state_pairs(rng, GROUP)
-        frames, opacity, backdrop = self._compose(raster, previous, current, rng)
+        states = [previous, current, draw_rest_states(rng, GROUP)]
+        games = self._draw_games(rng)
+        opacity = np.where(rng.random(GROUP) < 0.5, 1.0, rng.uniform(0.35, 1.0, GROUP)).astype(np.float32)
         how = draw_degradation(rng, GROUP)
-        panels = _cut_panels(template, degrade(frames, how), raster, _draw_poses(rng, raster))
-        seen = rng.random(GROUP) >= NO_REFERENCE
-        gain, offset = _draw_looks(rng, opacity, backdrop, how, seen)
+        drawn = rng.random(GROUP) >= UNDRAWN
+        points = torch.from_numpy(_draw_points(rng, template, raster, drawn)).to(self._device)
+        panels = torch.cat(
+            [
+                self._render(
+                    raster, [each[part] for each in states], games[part], opacity[part], how.of(part), points[part]
+                )
+                for part in (slice(i, i + PART) for i in range(0, GROUP, PART))
+            ]
+        )
+        gain, offset = _draw_looks(rng, opacity, _mean_colours(games[:, 1]), how, drawn)
         panels = undo_look(panels, gain.to(self._device), offset.to(self._device))
-        return Batch(self._inputs(template, raster, panels, seen), *self._truth(template, current))
+        return Batch(*self._inputs(template, raster, panels, drawn), *self._truth(template, current))
 
     def _draw_template(self, rng: np.random.Generator) -> tuple[Template, Raster]:
         """A drawing of the library in its own or other colours, or a pad that nobody drew."""
@@ -101,34 +116,55 @@ class Composer:
     def _rasterise(self, which: int, width_px: int) -> Raster:
         return rasterise(self._templates[which], width_px).to(self._device)
 
-    def _compose(
-        self, raster: Raster, previous: States, current: States, rng: np.random.Generator
-    ) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """Overlay over game: (GROUP, 2, 3, H, W) in [0, 1], padded by PAD on every side.
+    def _draw_games(self, rng: np.random.Generator) -> Tensor:
+        """What is behind the overlays in the previous and the current frame and in the video's median.
 
-        With it the overlays' opacities (GROUP,) and the games' mean colours (GROUP, 3).
+        (GROUP, 3, 3, H, W) uint8.
         """
-        pad = _pad_px(raster)
-        overlay = torch.stack([draw(raster, previous), draw(raster, current)], 1)
-        overlay = functional.pad(overlay, (pad, pad, pad, pad))
-        opaque = rng.random(GROUP) < 0.5
-        opacity = np.where(opaque, 1.0, rng.uniform(0.35, 1.0, GROUP)).astype(np.float32)
-        overlay = overlay * torch.from_numpy(opacity).to(self._device).view(-1, 1, 1, 1, 1)
-        game = torch.from_numpy(self._backgrounds.sample_pairs(rng, GROUP)).to(self._device)
-        game = game.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        game = functional.interpolate(game, size=overlay.shape[3:], mode="bilinear")
-        game = game.reshape(overlay[:, :, :3].shape)
-        return overlay[:, :, :3] + game * (1 - overlay[:, :, 3:]), opacity, game.mean((1, 3, 4)).cpu().numpy()
+        pairs = torch.from_numpy(self._backgrounds.sample_pairs(rng, GROUP)).to(self._device)
+        pairs = pairs.permute(0, 1, 4, 2, 3)
+        still = torch.from_numpy(np.where(rng.random(GROUP) < 0.15, 1.0, rng.uniform(0, 0.4, GROUP)))
+        return torch.cat([pairs, _fade(pairs[:, 1], still, rng)[:, None]], 1)
 
-    def _inputs(self, template: Template, raster: Raster, panels: Tensor, seen: np.ndarray) -> Tensor:
-        """(GROUP, 16, 88, 216); what comes from the template's pictures only where it is ``seen`` (GROUP,)."""
+    def _render(
+        self,
+        raster: Raster,
+        states: list[States],
+        games: Tensor,
+        opacity: np.ndarray,
+        how: Degradation,
+        points: Tensor,
+    ) -> Tensor:
+        """Panels of some samples, (N, 3, 3, 88, 108), cut out where ``points`` look: overlay over game, degraded."""
+        pad = _pad_px(raster)
+        width, height = raster.size_wh
+        size = (height + 2 * pad, width + 2 * pad)
+        frames = functional.interpolate(games.flatten(0, 1).float().div_(255), size=size, mode="bilinear")
+        frames = frames.reshape(*games.shape[:3], *size)
+        alpha = torch.from_numpy(opacity).to(self._device).view(-1, 1, 1, 1)
+        for i, each in enumerate(states):
+            overlay = draw(raster, each) * alpha
+            window = frames[:, i, :, pad : pad + height, pad : pad + width]
+            window.mul_(1 - overlay[:, 3:]).add_(overlay[:, :3])
+        frames = degrade(frames, how)
+        panels = functional.grid_sample(frames.flatten(1, 2), points, align_corners=False)
+        return panels.reshape(*frames.shape[:3], *points.shape[1:3])
+
+    def _inputs(
+        self, template: Template, raster: Raster, panels: Tensor, drawn: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The parser's channels of (GROUP, 3, 3, 88, 108) panels; the template's pictures only where ``drawn``."""
         reference = reference_of(template, raster)
-        use = torch.from_numpy(seen).to(self._device)[:, None, None, None]
-        misfits = compare(panels.flatten(0, 1), reference).reshape(panels.shape) * use[:, None]
-        shared = reference.panels.expand(GROUP, -1, -1, -1).clone()
-        shared[:, :8] *= use
-        frames = torch.cat([panels, misfits], 2)
-        return join_pairs(frames[:, 0], frames[:, 1], shared)
+        rest = panels[:, 2]
+        shared = reference.beside(rest)
+        pairs = [torch.cat([panels[:, i], compare(panels[:, i], reference, rest)], 1) for i in (0, 1)]
+        for i in np.flatnonzero(~drawn).tolist():
+            alone = undrawn(reference, template.scene, rest[i])
+            shared[i] = alone.beside(rest[i : i + 1])[0]
+            misfits = compare(panels[i, :2], alone, rest[i : i + 1])
+            for pair, misfit in zip(pairs, misfits, strict=True):
+                pair[i, 3:] = misfit
+        return pairs[0], pairs[1], shared
 
     def _truth(self, template: Template, states: States) -> tuple[Tensor, ...]:
         known = [name in template.scene.known for name in CONTROLS]
@@ -163,7 +199,7 @@ def _recolour(raster: Raster, rng: np.random.Generator) -> Raster:
 
 
 def _draw_looks(
-    rng: np.random.Generator, opacity: np.ndarray, backdrop: np.ndarray, how: Degradation, seen: np.ndarray
+    rng: np.random.Generator, opacity: np.ndarray, backdrop: np.ndarray, how: Degradation, drawn: np.ndarray
 ) -> tuple[Tensor, Tensor]:
     """What a localisation measures of each overlay's look, nearly right: gain (GROUP,), offset (GROUP, 3).
 
@@ -171,34 +207,53 @@ def _draw_looks(
     """
     gain = how.gain * opacity * rng.normal(1, 0.03, GROUP)
     offset = (how.gain * (1 - opacity))[:, None] * backdrop + how.offset[:, None] + rng.normal(0, 0.02, (GROUP, 3))
-    measured = seen & (rng.random(GROUP) < 0.85)
+    measured = drawn & (rng.random(GROUP) < 0.85)
     gain, offset = np.where(measured, gain, 1.0), np.where(measured[:, None], offset, 0.0)
     return torch.from_numpy(gain.astype(np.float32)), torch.from_numpy(offset.astype(np.float32))
+
+
+def _fade(games: Tensor, still: Tensor, rng: np.random.Generator) -> Tensor:
+    """What the medians of videos show of their games: (GROUP, 3, H, W) uint8 -> the same.
+
+    A mean of several pictures, of which ``still`` (GROUP,) is each one's own share: a game that does not move
+    where the overlay is, is all that its median shows.
+    """
+    own = still.to(games.device).float().view(-1, 1, 1, 1)
+    faded = games * own
+    for _ in range(3):
+        faded += games[torch.from_numpy(rng.permutation(GROUP))] * ((1 - own) / 3)
+    return faded.to(torch.uint8)
+
+
+def _mean_colours(games: Tensor) -> np.ndarray:
+    """(GROUP, 3, H, W) uint8 -> (GROUP, 3) in [0, 1], from some of the pixels."""
+    return games[:, :, ::4, ::4].float().mean((2, 3)).div(255).cpu().numpy()
 
 
 def _pad_px(raster: Raster) -> int:
     return round(PAD * raster.size_wh[0])
 
 
-def _draw_poses(rng: np.random.Generator, raster: Raster) -> Tensor:
-    """How a localisation errs: (GROUP, 2, 3), canvas px of the raster -> where the tiles are cut.
+def _draw_points(rng: np.random.Generator, template: Template, raster: Raster, drawn: np.ndarray) -> np.ndarray:
+    """Where the panels' pixels look, as a localisation errs: (GROUP, 88, 108, 2) float32.
 
-    Axis-aligned, like real placements: scale off by half a percent, position by half a pixel of the source.
+    In a padded picture of the raster, as ``grid_sample`` counts: -1 and 1 are its outer edges, -9 is nowhere.
+    A template that was found fits axis by axis: its scale is off by half a percent, its position by half a pixel.
+    A skin that nobody drew borrows the geometry of another, whose box a person gave: every control is off by
+    some of its size.
     """
-    scale = 1 + rng.normal(0, 0.004, (GROUP, 2))
-    shift = rng.normal(0, 0.001 * raster.size_wh[0] + 0.3, (GROUP, 2))
+    fine = drawn[:, None]
+    scale = 1 + rng.normal(0, 1, (GROUP, 2)) * np.where(fine, 0.004, 0.02)
+    shift = rng.normal(0, 1, (GROUP, 2)) * np.where(fine, 0.001, 0.008) * raster.size_wh[0] + rng.normal(
+        0, 0.3, (GROUP, 2)
+    )
     centre = np.array(raster.size_wh) / 2
-    poses = np.zeros((GROUP, 2, 3), np.float32)
-    poses[:, 0, 0], poses[:, 1, 1] = scale[:, 0], scale[:, 1]
-    poses[:, :, 2] = shift + centre * (1 - scale)
-    return torch.from_numpy(poses)
-
-
-def _cut_panels(template: Template, frames: Tensor, raster: Raster, poses: Tensor) -> Tensor:
-    """(GROUP, 2, 3, H, W) padded frames -> (GROUP, 2, 3, 88, 108) panels."""
-    points = torch.from_numpy(tile_map(template.scene)[0]) * raster.scale
-    placed = torch.einsum("nij,hwj->nhwi", poses[:, :, :2], points) + poses[:, None, None, :, 2] + _pad_px(raster)
-    size = torch.tensor([frames.shape[4], frames.shape[3]])
-    grid = (placed / size * 2 - 1).nan_to_num(nan=-9.0).to(frames.device)
-    cut = functional.grid_sample(frames.flatten(1, 2), grid, align_corners=False)
-    return cut.reshape(len(frames), 2, 3, *grid.shape[1:3])
+    points = np.repeat(tile_map(template.scene)[0][None] * np.float32(raster.scale), GROUP, 0)
+    for control, box in template.scene.boxes.items():
+        (x, y), size = TILE_XY[control], tile_size(control)
+        moved = rng.normal(0, OFF_GEOMETRY, (GROUP, 2)) * box[2:] * raster.scale * ~fine
+        points[:, y : y + size, x : x + size] += moved[:, None, None].astype(np.float32)
+    half_wh = centre + _pad_px(raster)
+    points *= (scale / half_wh).astype(np.float32)[:, None, None]
+    points += ((shift - centre * scale) / half_wh).astype(np.float32)[:, None, None]
+    return np.nan_to_num(points, copy=False, nan=-9.0)

@@ -6,15 +6,16 @@ frames of a pair go through the same strengths, as one video's neighbouring fram
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from kornia.enhance import jpeg_codec_differentiable
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torch.nn import functional
+
+BT601 = (0.299, 0.587, 0.114)  # luma of red, green and blue, ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,11 @@ class Degradation:
     noise_seed: int
     ghost: np.ndarray
 
+    def of(self, part: slice) -> Degradation:
+        """The effects on some of the samples."""
+        some = {name: getattr(self, name)[part] for name in ("gain", "offset", "jpeg_quality", "ghost")}
+        return replace(self, **some, noise_seed=self.noise_seed + (part.start or 0))
+
 
 def draw_degradation(rng: np.random.Generator, count: int) -> Degradation:
     """Draw one group's effects."""
@@ -54,15 +60,18 @@ def draw_degradation(rng: np.random.Generator, count: int) -> Degradation:
     )
 
 
-def degrade(pairs: Tensor, how: Degradation) -> Tensor:
-    """(N, 2, 3, H, W) RGB in [0, 1] -> the same shape and range."""
-    device = pairs.device
+def degrade(frames: Tensor, how: Degradation) -> Tensor:
+    """(N, F, 3, H, W) RGB in [0, 1] -> the same shape and range.
+
+    Frames 0 and 1 are neighbours and get everything; a third is a video's median, in which noise and blocks fade.
+    """
+    device = frames.device
     per_sample = (-1, 1, 1, 1, 1)
-    pairs = pairs * torch.from_numpy(how.gain).to(device).view(per_sample)
-    pairs = pairs + torch.from_numpy(how.offset).to(device).view(per_sample)
+    frames = frames * torch.from_numpy(how.gain).to(device).view(per_sample)
+    frames += torch.from_numpy(how.offset).to(device).view(per_sample)
     ghost = torch.from_numpy(how.ghost).to(device).view(-1, 1, 1, 1)
-    pairs = torch.stack([pairs[:, 0], pairs[:, 1] * (1 - ghost) + pairs[:, 0] * ghost], 1)
-    flat = pairs.flatten(0, 1).clamp(0, 1)
+    frames[:, 1] += ghost * (frames[:, 0] - frames[:, 1])
+    flat = frames.flatten(0, 1).clamp_(0, 1)
     size = flat.shape[2:]
     if how.blur_px:
         # One picture of many channels: torch convolves that eight times faster than many pictures.
@@ -73,21 +82,24 @@ def degrade(pairs: Tensor, how: Degradation) -> Tensor:
         flat = functional.interpolate(small, size=size, mode="bilinear")
     if how.chroma:
         flat = _halve_chroma(flat)
-    quality = torch.from_numpy(how.jpeg_quality).to(device).repeat_interleave(2)
+    quality = torch.zeros(frames.shape[:2], device=device)
+    quality[:, :2] = torch.from_numpy(how.jpeg_quality).to(device)[:, None]
+    quality = quality.flatten()
     if (coded := quality > 0).any():
         decoded = jpeg_codec_differentiable(_pad_to_16(flat[coded]), quality[coded])
         flat[coded] = decoded[..., : size[0], : size[1]]
+    flat = flat.reshape(frames.shape)
     if how.noise:
         generator = torch.Generator(device).manual_seed(how.noise_seed)
-        flat = flat + how.noise * torch.randn(flat.shape, generator=generator, device=device)
-    return flat.clamp(0, 1).reshape(pairs.shape)
+        flat[:, :2] += how.noise * torch.randn(flat[:, :2].shape, generator=generator, device=device)
+    return flat.clamp_(0, 1)
 
 
 def _halve_chroma(rgb: Tensor) -> Tensor:
-    ycc = rgb_to_ycbcr(rgb)
-    chroma = functional.avg_pool2d(ycc[:, 1:], 2, ceil_mode=True)
-    chroma = functional.interpolate(chroma, size=rgb.shape[2:], mode="bilinear")
-    return ycbcr_to_rgb(torch.cat([ycc[:, :1], chroma], 1))
+    """Luma at full, colour at half resolution. Chroma is linear in colour minus luma, so that is what is averaged."""
+    luma = (rgb * torch.tensor(BT601, device=rgb.device).view(3, 1, 1)).sum(1, keepdim=True)
+    chroma = functional.avg_pool2d(rgb - luma, 2, ceil_mode=True)
+    return functional.interpolate(chroma, size=rgb.shape[2:], mode="bilinear").add_(luma)
 
 
 def _pad_to_16(images: Tensor) -> Tensor:

@@ -48,6 +48,21 @@ def draw_state_pairs(rng: np.random.Generator, count: int) -> tuple[States, Stat
     return States(previous, sticks_before, before), States(current, sticks_now, now)
 
 
+def draw_rest_states(rng: np.random.Generator, count: int) -> States:
+    """What the medians of ``count`` videos show: everything at rest, mostly.
+
+    A button that is held half of the time is held in the median too, a stick that is pushed half of the time
+    stands where it is pushed to, and the median of a short video is no better than one of its frames.
+    """
+    buttons = rng.random((count, len(BUTTONS))) < np.where(rng.random((count, 1)) < 0.05, 0.2, 0.015)
+    triggers = np.where(buttons[:, TRIGGER_SLICE], rng.uniform(TRIGGER_PRESSED_FROM, 1, (count, 2)), 0.0)
+    pushed = rng.random((count, 2, 1)) < 0.12
+    aims = np.stack([_draw_aims(rng, count) for _ in range(2)], 1)
+    sticks = np.where(pushed, aims, rng.normal(0, 0.02, (count, 2, 2)))
+    sticks = _within_gate(sticks.reshape(-1, 2), np.zeros(2 * count, bool)).reshape(count, 2, 2)
+    return States(_without_opposites(buttons), sticks, triggers.astype(np.float32))
+
+
 def _draw_stick(rng: np.random.Generator, length: int, fps: float, busy: float) -> np.ndarray:
     """(length, 2) float32 in [-1, 1]: targets held, reached by ramps; circles; drift at neutral."""
     count = int(length / fps * 6 * max(busy, 1)) + 8

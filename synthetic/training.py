@@ -67,7 +67,7 @@ CONFIGS: Final = {
     ),
     # An hour or two on two cores: a smaller network, a higher rate.
     "cpu": TrainConfig(
-        name="cpu", net=ParserConfig(), samples=208_000, batch=64, learning_rate=1e-3, weight_decay=0.05
+        name="cpu", net=ParserConfig(), samples=320_000, batch=64, learning_rate=1e-3, weight_decay=0.05
     ),
 }
 
@@ -115,8 +115,8 @@ def train(
 
 def loss_of(net: ParserNet, batch: Batch, half: bool) -> Tensor:
     """Cross-entropy of shown buttons, of stick grids, and the distance of the grids' expectation."""
-    with torch.autocast(batch.pairs.device.type, torch.bfloat16, enabled=half):
-        logits, grids = net(batch.pairs)
+    with torch.autocast(batch.current.device.type, torch.bfloat16, enabled=half):
+        logits, grids = net(batch.previous, batch.current, net.remember(batch.reference))
     logits, grids = logits.float(), grids.float()
     button = functional.binary_cross_entropy_with_logits(logits, batch.buttons, reduction="none")
     button_loss = (button * batch.known).sum() / batch.known.sum()
@@ -147,7 +147,7 @@ def evaluate(net: ParserNet, composer: Composer) -> dict[str, float]:
     net.eval()
     batches = [composer.group(i) for i in range(HELD_OUT_GROUPS)]
     truth = Batch.join(batches)
-    outputs = [net(batch.pairs) for batch in batches]
+    outputs = [net(batch.previous, batch.current, net.remember(batch.reference)) for batch in batches]
     pressed = torch.cat([logits for logits, _ in outputs]) > 0
     place, _ = stick_place(torch.cat([grids for _, grids in outputs]))
     held = truth.buttons.bool()

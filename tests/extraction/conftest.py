@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from extraction.records import Placement, Readings, Reason
+from extraction.rectify import PANEL_WH
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX
 from templates.scene import Move, Picture, Scene, Static, Swap
@@ -110,15 +111,12 @@ class LampReader:
 
     box_xywh: tuple[int, int, int, int]
 
-    def panel(self, crop: np.ndarray) -> np.ndarray:
-        return np.array([crop.mean()], np.float32)
-
-    def read(self, panels: Sequence[np.ndarray]) -> Readings:
-        brightness = np.concatenate(panels)
-        logits = np.full((len(panels), 17), 9.0, np.float32)  # nonsense where the overlay shows nothing
+    def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings:
+        brightness = np.array([crop.mean() for crop in crops], np.float32)
+        logits = np.full((len(crops), 17), 9.0, np.float32)  # nonsense where the overlay shows nothing
         logits[:, BUTTON_INDEX["south"]] = (brightness - 128) / 16
-        sticks = np.zeros((len(panels), 2, 2), np.float32)
-        return Readings(logits, sticks, np.ones((len(panels), 2), np.float32))
+        sticks = np.zeros((len(crops), 2, 2), np.float32)
+        return Readings(logits, sticks, np.ones((len(crops), 2), np.float32))
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,8 @@ class LampParser:
 def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:
     x, y, _, _ = OVERLAY_XYWH
     affine = np.array([[1.0, 0, x], [0, 1.0, y]])
-    return Placement(TEMPLATE.id, TEMPLATE.family, affine, OVERLAY_XYWH, 42, start_s, end_s)
+    rest = np.zeros((*PANEL_WH[::-1], 3), np.uint8)
+    return Placement(TEMPLATE.id, TEMPLATE.family, affine, OVERLAY_XYWH, 42, start_s, end_s, rest)
 
 
 def find_lamp(*_: object) -> tuple[list[Placement], Reason | None]:

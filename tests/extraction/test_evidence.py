@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from extraction.evidence import CHANNELS, STICK_MISFIT, compare, join_pairs, reference_of, undo_look, unseen
-from extraction.parse import CHANNELS as PARSER_CHANNELS
+from extraction.evidence import (
+    FRAME_CHANNELS,
+    REFERENCE_CHANNELS,
+    STICK_MISFIT,
+    Reference,
+    compare,
+    reference_of,
+    undo_look,
+    undrawn,
+)
 from extraction.parse import stick_gain
-from extraction.records import Placement
 from extraction.rectify import PANEL_WH, STICK_TILE, TILE_XY, Rectifier
 from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, States
@@ -22,10 +29,15 @@ def panel_of(template: Template, states: States) -> torch.Tensor:
     drawing = draw(raster, states)[0]
     frame = ((drawing[:3] + 0.4 * (1 - drawing[3:])) * 255).permute(1, 2, 0).numpy().astype(np.uint8)
     affine = np.array([[raster.scale, 0, 0], [0, raster.scale, 0]])
-    place = Placement(template.id, template.family, affine, (0, 0, *raster.size_wh), 20, 0.0, np.inf)
-    rectifier = Rectifier(template.scene, place, raster.size_wh)
+    rectifier = Rectifier(template.scene, affine, raster.size_wh)
     x, y, w, h = rectifier.box_xywh
     return torch.from_numpy(rectifier.panel(frame[y : y + h, x : x + w])).permute(2, 0, 1)[None] / 255
+
+
+def known_and_undrawn(template: Template) -> list[tuple[Reference, torch.Tensor]]:
+    """What is known of a skin that the library draws, and of one that only its video shows; each with its rest."""
+    rest, reference = panel_of(template, States.rest()), reference_of(template)
+    return [(reference, rest), (undrawn(reference, template.scene, rest[0]), rest)]
 
 
 @pytest.mark.parametrize("name", ["xbox_360/dark", "dualsense/outline", "switch_pro/white"])
@@ -34,14 +46,15 @@ def test_a_stick_fits_best_where_it_stands(name: str, left: tuple[float, float],
     template = library()[name]
     states = States.rest()
     states.sticks[0] = (left, right)
-    misfit = compare(panel_of(template, states), reference_of(template))[0, STICK_MISFIT - 3]
-    gain = stick_gain(template.scene)
-    for i, stick in enumerate(STICKS):
-        x, y = TILE_XY[stick]
-        tile = misfit[y : y + STICK_TILE, x : x + STICK_TILE]
-        row, column = divmod(int(tile.argmin()), STICK_TILE)
-        place = (np.array([column, row]) + 0.5 - STICK_TILE / 2) / (STICK_TILE / 2) * gain[i]
-        assert place == pytest.approx(states.sticks[0, i], abs=0.2)
+    panel, gain = panel_of(template, states), stick_gain(template.scene)
+    for reference, rest in known_and_undrawn(template):
+        misfit = compare(panel, reference, rest)[0, STICK_MISFIT - 3]
+        for i, stick in enumerate(STICKS):
+            x, y = TILE_XY[stick]
+            tile = misfit[y : y + STICK_TILE, x : x + STICK_TILE]
+            row, column = divmod(int(tile.argmin()), STICK_TILE)
+            place = (np.array([column, row]) + 0.5 - STICK_TILE / 2) / (STICK_TILE / 2) * gain[i]
+            assert place == pytest.approx(states.sticks[0, i], abs=0.2)
 
 
 @pytest.mark.parametrize("button", ["south", "dpad_left", "left_shoulder", "start"])
@@ -49,19 +62,22 @@ def test_a_pressed_tile_is_nearer_to_the_pressed_picture(button: str) -> None:
     template = library()["xbox_one/dark"]
     states = States.rest()
     states.buttons[0, BUTTON_INDEX[button]] = True
-    rest, pressed = compare(panel_of(template, states), reference_of(template))[0, :2]
+    own = panel_of(template, States.rest())
+    rest, pressed, unlike = compare(panel_of(template, states), reference_of(template), own)[0, :3]
     for name in BUTTONS[:10]:
         x, y = TILE_XY[name]
         tile = (slice(y + 5, y + 11), slice(x + 5, x + 11))  # neighbours reach into the margin
         assert (pressed[tile].mean() < rest[tile].mean()) == (name == button), name
+        assert (unlike[tile].mean() > 0.05) == (name == button), name
 
 
-def test_an_unseen_skin_lends_its_geometry_only() -> None:
-    reference = reference_of(library()["xbox_360/dark"])
-    blank = unseen(reference)
-    assert not blank.panels[:8].any() and not blank.caps.any()
-    assert torch.equal(blank.panels[8:], reference.panels[8:])
-    assert not compare(torch.rand(2, 3, *PANEL_WH[::-1]), blank).any()
+def test_an_undrawn_skin_lends_its_geometry_only() -> None:
+    template = library()["xbox_360/dark"]
+    reference, rest = reference_of(template), torch.rand(3, *PANEL_WH[::-1])
+    alone = undrawn(reference, template.scene, rest)
+    assert not alone.panels[:8].any()
+    assert torch.equal(alone.panels[8:], reference.panels[8:])
+    assert not compare(torch.rand(2, 3, *PANEL_WH[::-1]), alone, rest[None])[:, :2].any()
 
 
 def test_undoing_a_look_restores_the_drawing() -> None:
@@ -71,9 +87,8 @@ def test_undoing_a_look_restores_the_drawing() -> None:
     assert torch.allclose(undo_look(shown, gain, offset), drawn, atol=1e-5)
 
 
-def test_pairs_have_the_parsers_channels_and_the_current_frame_on_the_right() -> None:
-    before, now = torch.zeros(3, 6, 88, 108), torch.ones(3, 6, 88, 108)
-    pairs = join_pairs(before, now, torch.zeros(1, 10, 88, 108))
-    assert pairs.shape == (3, CHANNELS, 88, 216)
-    assert PARSER_CHANNELS == CHANNELS
-    assert pairs[:, :6, :, 108:].min() == 1 and pairs[:, :6, :, :108].max() == 0
+def test_channels_are_as_many_as_the_parser_takes() -> None:
+    template = library()["snes/own"]
+    rest = panel_of(template, States.rest())
+    assert 3 + compare(rest, reference_of(template), rest).shape[1] == FRAME_CHANNELS
+    assert reference_of(template).beside(rest.expand(4, -1, -1, -1)).shape == (4, REFERENCE_CHANNELS, 88, 108)

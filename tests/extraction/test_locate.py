@@ -143,7 +143,7 @@ def test_the_look_tells_opacity_and_backdrop(opacity: float) -> None:
 
 def test_a_box_by_hand_stretches_the_canvas_over_it() -> None:
     template = library()["xbox_360/dark"]
-    place = place_by_hand((100, 50, 200, 150), template, FRAME_WH)
+    place = place_by_hand((100, 50, 200, 150), template, [np.zeros((720, 1280, 3), np.uint8)])
     assert place.affine @ (*template.scene.canvas, 1) == pytest.approx((300, 200))
     assert not place.drawn
 
@@ -151,7 +151,7 @@ def test_a_box_by_hand_stretches_the_canvas_over_it() -> None:
 @pytest.mark.parametrize("box", [(1280, 0, 10, 10), (0, 0, 0, 10), (-50, 0, 40, 40)])
 def test_a_box_outside_the_frame_is_refused_in_one_sentence(box: tuple[int, int, int, int]) -> None:
     with pytest.raises(SourceError, match="expected a box inside 1280x720"):
-        place_by_hand(box, library()["xbox_360/dark"], FRAME_WH)
+        place_by_hand(box, library()["xbox_360/dark"], [np.zeros((720, 1280, 3), np.uint8)])
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from extraction.records import Placement
 from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, Rectifier, tile_map, tile_size
 from templates.controls import CONTROLS
 from templates.scene import Move, Picture, Scene, Swap
@@ -20,9 +19,9 @@ SCENE = Scene(
 )
 
 
-def placed(scale: float, x: float, y: float) -> Placement:
-    affine = np.array([[scale, 0, x], [0, scale, y]])
-    return Placement("test/pad", "test", affine, (0, 0, 1, 1), 20, 0.0, np.inf)
+def placed(scale: float, x: float, y: float) -> np.ndarray:
+    """Canvas units -> pixels."""
+    return np.array([[scale, 0, x], [0, scale, y]])
 
 
 def test_tiles_do_not_overlap_and_fill_the_panel_they_are_given() -> None:
@@ -72,3 +71,12 @@ def test_an_overlay_that_hangs_over_the_edge_reads_black_outside() -> None:
     assert x >= 0 and y >= 0 and x + w <= 100 and y + h <= 100
     panel = rectifier.panel(frame[y : y + h, x : x + w])
     assert panel[:STICK_TILE, :STICK_TILE].max() == 0
+
+
+def test_the_rest_panel_shows_what_most_frames_show() -> None:
+    calm, pressed = np.full((100, 200, 3), 40, np.uint8), np.full((100, 200, 3), 200, np.uint8)
+    rectifier = Rectifier(SCENE, placed(1.0, 0, 0), (200, 100))
+    rest = rectifier.rest_panel([calm, pressed, calm, calm, pressed])
+    (x, y), size = TILE_XY["south"], BUTTON_TILE
+    assert rest.shape == (*PANEL_WH[::-1], 3) and rest.dtype == np.uint8
+    assert (rest[y : y + size, x : x + size] == 40).all()
