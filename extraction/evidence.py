@@ -121,17 +121,26 @@ def _slide(tile: Tensor, caps: Tensor) -> Tensor:
     the released and the clicked picture counts.
     """
     frame = functional.avg_pool2d(tile, 2)
-    alpha = caps[:, 3:]
+    caps = _without_margin(caps)
+    alpha, around = caps[:, 3:], caps.shape[2] // 2
     inputs = torch.cat([frame.square().sum(1, True), frame], 1)
     fit = torch.cat([alpha.square(), -2 * alpha * caps[:, :3]], 1)
-    cost = functional.conv2d(inputs, fit, padding=_CAP // 2)
+    cost = functional.conv2d(inputs, fit, padding=around)
     inside = torch.ones_like(inputs[:1, :1])  # a picture that leaves the tile is judged by what is left of it
-    constant = functional.conv2d(inside, caps[:, :3].square().sum(1, True), padding=_CAP // 2)
-    weight = functional.conv2d(inside, 3 * alpha.square(), padding=_CAP // 2)
+    constant = functional.conv2d(inside, caps[:, :3].square().sum(1, True), padding=around)
+    weight = functional.conv2d(inside, 3 * alpha.square(), padding=around)
     cost = ((cost + constant) / (weight + 1e-3)).min(1, keepdim=True).values
     # (N, 1, 23, 23), at the corners of half-size pixels
     corners = functional.interpolate(cost, size=(STICK_TILE + 1, STICK_TILE + 1), mode="bilinear", align_corners=True)
     return functional.avg_pool2d(corners, 2, stride=1)[:, 0]
+
+
+def _without_margin(caps: Tensor) -> Tensor:
+    """Pictures (K, 4, 22, 22) cut to the smallest centred square that holds them all; smaller ones slide faster."""
+    filled = caps[:, 3].amax(0) > 0
+    lines = (filled.any(0) | filled.any(1)).nonzero()
+    margin = min(int(lines.min()), _CAP - 1 - int(lines.max()))
+    return caps[..., margin : _CAP - margin, margin : _CAP - margin]
 
 
 def _standardise(cost: Tensor, within: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,8 +127,8 @@ def still_keypoints(greys: Sequence[np.ndarray], median: np.ndarray) -> Keypoint
     """
     frames = np.stack(greys)
     subsets = min(SUBSETS, len(frames))
-    medians = [median_of(frames[i::subsets]) for i in range(subsets)]
-    found = [find_keypoints(median, KEPT_PER_FRAME) for median in medians]
+    with ThreadPoolExecutor() as pool:  # neither medians nor SIFT use more than one core
+        found = list(pool.map(lambda i: find_keypoints(median_of(frames[i::subsets]), KEPT_PER_FRAME), range(subsets)))
     owner = np.repeat(np.arange(subsets), [len(each) for each in found])
     recurring = _recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets))
     whole = find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), KEPT_PER_FRAME)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -81,7 +82,9 @@ def locate(
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     median = median_of(np.stack(pictures))
     still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures], median)
-    fits = [fit for each in _candidates(still, templates) if (fit := _fit(*each, median)) is not None]
+    with ThreadPoolExecutor() as pool:
+        judged = [pool.submit(_fit, *candidate, median) for candidate in _candidates(still, templates)]
+    fits = [fit for each in judged if (fit := each.result()) is not None]
     good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
     if not good:
         return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))

@@ -76,6 +76,11 @@ class DecodedFrame:
         wide, high = self._frame.width, self._frame.height
         return (high, wide) if self._quarters % 2 else (wide, high)
 
+    @property
+    def is_key(self) -> bool:
+        """Whether it was decoded without any other frame."""
+        return bool(self._frame.key_frame)
+
     def rgb(self) -> np.ndarray:
         """The whole upright frame: (H, W, 3) uint8."""
         return self._upright(_rgb_of(self._converters.full, self._frame))
@@ -276,7 +281,10 @@ def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]
 
 
 def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, np.ndarray]]:
-    """The first frame at or after each of increasing times."""
+    """For each of increasing times a frame near it: the keyframe before, where it is a new one, else one at or after.
+
+    So a long video costs one decoded frame a sample, and a short one with few keyframes is still sampled evenly.
+    """
     samples: list[tuple[float, np.ndarray]] = []
     position_s = -math.inf
     with VideoReader(path, reference_only=True) as video:
@@ -286,7 +294,7 @@ def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, 
             except FFmpegError:
                 return samples
             for frame in video.frames():
-                if frame.pts_s >= target_s and frame.pts_s > position_s:
+                if frame.pts_s > position_s and (frame.is_key or frame.pts_s >= target_s):
                     samples.append((frame.pts_s, frame.rgb()))
                     position_s = frame.pts_s
                     break

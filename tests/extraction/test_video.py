@@ -109,7 +109,7 @@ def test_samples_are_distinct_and_spread_over_the_video(tmp_path: Path) -> None:
     chosen = [pts_s for pts_s, _ in samples]
     assert len(chosen) == 25
     assert set(np.round(chosen, 6)) <= set(np.round(times, 6))
-    assert np.diff(chosen) == pytest.approx(2.4, abs=0.5)
+    assert np.diff(chosen).min() > 0 and np.diff(chosen).max() < 2 * 2.4  # on keyframes where there are new ones
     for pts_s, rgb in samples:  # a picture belongs to its time
         assert rgb.mean() == pytest.approx(pts_s * 10 * 250 / count, abs=4)
 
