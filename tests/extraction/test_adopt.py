@@ -1,0 +1,98 @@
+"""A skin is adopted from a video: its sticks are found, its presses harvested, and doubt leaves a control out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extraction.adopt import Adopted, adopt, fit_layout, measure_activity
+from extraction.records import SourceError
+from synthetic.backgrounds import procedural
+from synthetic.states import draw_states
+from templates.catalogue import library, load_templates, save_template
+from templates.controls import STICKS, States
+from templates.draw import draw, rasterise
+from tests.extraction.conftest import write_video
+
+WIDTH, AT, FRAMES = 240, (30, 24), 240
+SKIN, LAYOUT = library()["xbox_360/white"], library()["xbox_360/dark"]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lively pad over a game that moves."""
+    states = draw_states(np.random.default_rng(3), FRAMES * 12)[np.arange(0, FRAMES * 12, 12)]
+    drawing = draw(rasterise(SKIN, WIDTH), states).permute(0, 2, 3, 1).numpy()
+    games = procedural(np.random.default_rng(1), 8, 240, 320)[:, 0]
+    frames = []
+    for i, overlay in enumerate(drawing):
+        frame = games[i % 8].copy()
+        window = frame[AT[1] : AT[1] + overlay.shape[0], AT[0] : AT[0] + WIDTH]
+        window[:] = (window * (1 - overlay[..., 3:]) + overlay[..., :3] * 255).clip(0, 255)
+        frames.append(frame)
+    path = tmp_path_factory.mktemp("adopt") / "play.mp4"
+    write_video(path, frames)
+    return path
+
+
+@pytest.fixture(scope="module")
+def adopted(video: Path) -> Adopted:
+    height = round(WIDTH * SKIN.scene.canvas[1] / SKIN.scene.canvas[0])
+    return adopt(video, (*AT, WIDTH, height), LAYOUT)
+
+
+def test_sticks_are_found_where_they_rest(adopted: Adopted) -> None:
+    scale = WIDTH / SKIN.scene.canvas[0]
+    for stick in STICKS:
+        expected = np.array(SKIN.scene.sticks[stick].centre) * scale
+        assert adopted.scene.sticks[stick].centre == pytest.approx(expected, abs=3)
+
+
+def test_what_was_seen_pressed_is_known_and_the_rest_is_explained(adopted: Adopted) -> None:
+    assert {"south", "east", "west", "north"} <= set(adopted.scene.known)
+    left_out = set(LAYOUT.scene.known) - set(adopted.scene.known)
+    assert all(any(note.startswith(f"{control} ") for note in adopted.scene.notes) for control in left_out)
+
+
+def test_the_template_is_saved_and_shows_the_press(adopted: Adopted, tmp_path: Path) -> None:
+    save_template(adopted.scene, adopted.pictures, tmp_path)
+    [template] = load_templates(tmp_path).values()
+    assert template.family == "xbox_360"
+    held = States.rest()
+    held.buttons[0, 0] = True
+    raster = rasterise(template, WIDTH)
+    change = (draw(raster, held) - draw(raster, States.rest())).abs().amax((0, 1))
+    x, y, w, h = (round(side) for side in template.scene.boxes["south"])
+    assert change[y : y + h, x : x + w].max() > 0.2
+    change[y : y + h, x : x + w] = 0
+    assert change.max() < 0.02
+
+
+def test_a_person_moves_a_control(video: Path, adopted: Adopted) -> None:
+    box = (*AT, *map(round, adopted.scene.canvas))
+    moved = adopt(video, box, LAYOUT, {"south": (-2, 3)})
+    x, y, _, _ = adopted.scene.boxes["south"]
+    assert moved.scene.boxes["south"][:2] == pytest.approx((x - 2, y + 3), abs=1)
+    with pytest.raises(SourceError, match="expected a control among"):
+        adopt(video, box, LAYOUT, {"paddle": (1, 1)})
+
+
+def test_the_chart_shows_every_fitted_control(adopted: Adopted) -> None:
+    assert adopted.fitted.shape[1] >= 700
+    assert adopted.fitted.dtype == np.uint8
+
+
+def test_a_box_outside_the_frame_is_refused(video: Path) -> None:
+    with pytest.raises(SourceError, match="expected a box inside 320x240"):
+        adopt(video, (200, 100, 200, 100), LAYOUT)
+
+
+def test_where_nothing_moves_the_layout_fills_the_box() -> None:
+    still = np.full((12, 120, 160, 3), 90, np.uint8)
+    activity = measure_activity(still, still[0])
+    boxes = fit_layout(activity, LAYOUT.scene)
+    x, y, w, h = LAYOUT.scene.boxes["south"]
+    scale = (160 / LAYOUT.scene.canvas[0], 120 / LAYOUT.scene.canvas[1])
+    assert boxes["south"] == pytest.approx((x * scale[0], y * scale[1], w * scale[0], h * scale[1]), abs=0.5)
