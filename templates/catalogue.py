@@ -154,7 +154,7 @@ def pictures_of(part: Part) -> Iterator[Picture]:
     if part.kind == "nine_state":
         yield from part.pictures.values()
         return
-    for picture in (part.picture, getattr(part, "pressed", None)):
+    for picture in (part.picture, getattr(part, "pressed", None), getattr(part, "off_centre", None)):
         if picture is not None:
             yield picture
 

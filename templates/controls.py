@@ -68,3 +68,39 @@ class States:
         """Every button and trigger held, both sticks centred."""
         rest = cls.rest(length)
         return cls(np.ones_like(rest.buttons), rest.sticks, np.ones_like(rest.triggers))
+
+
+def parse_state(text: str) -> States:
+    """One state from words: ``"south, dpad_up, j_left=0.5:-1, left_trigger=0.4"``; an empty text is rest.
+
+    A button stands alone; a stick takes ``x:y`` in [-1, 1]; a trigger stands alone for full travel or takes
+    its travel in [0, 1]. Raises ValueError, one sentence, on anything else.
+    """
+    states = States.rest()
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        name, given, value = (part.strip() for part in word.partition("="))
+        if name not in CONTROLS:
+            raise ValueError(f"state: expected controls among {', '.join(CONTROLS)}, found {name!r}")
+        if name in STICKS:
+            states.sticks[0, STICKS.index(name)] = _numbers(word, value.split(":"), 2, -1.0)
+        elif name in TRIGGERS:
+            (travel,) = _numbers(word, [value], 1, 0.0) if given else (1.0,)
+            states.triggers[0, TRIGGERS.index(name)] = travel
+            states.buttons[0, BUTTON_INDEX[name]] = travel >= TRIGGER_PRESSED_FROM
+        elif given:
+            raise ValueError(f"state: expected {name} without a value, as it is a button, found {word!r}")
+        else:
+            states.buttons[0, BUTTON_INDEX[name]] = True
+    return states
+
+
+def _numbers(word: str, values: list[str], count: int, least: float) -> list[float]:
+    """Exactly ``count`` numbers in [least, 1]."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(least <= number <= 1 for number in numbers):
+        form = "one number" if count == 1 else "x:y, two numbers"
+        raise ValueError(f"state: expected {form} in {least:g}..1 after '=', found {word!r}")
+    return numbers

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from templates.catalogue import Template, TemplateError, read_picture
 from templates.controls import BUTTON_INDEX, DPAD, STICKS, THUMB_OF, TRIGGERS, States
-from templates.scene import NINE_STATES, Box, Part, Picture
+from templates.scene import NINE_STATES, Box, Move, Part, Picture
 
 OFF_CENTRE = 0.05  # of full tilt; below it a tinted stick counts as centred
 
@@ -142,9 +142,18 @@ def _picture_of(layer: Layer, inputs: _Inputs, scale: float) -> Tensor:
         offset = value[:, None] * torch.tensor(part.offset, device=images.device) * scale
         return _shift(chosen, offset, torch.ones_like(offset))
     axes = inputs.sticks[:, STICKS.index(part.stick)]
-    chosen = images[inputs.pressed(THUMB_OF[part.stick], 0.5).long()]
+    chosen = images[_cap_index(part, inputs)]
     offset = axes * torch.tensor(part.travel, device=images.device) * scale
     return _shift(chosen, offset, 1 - (1 - part.squeeze) * axes.abs())
+
+
+def _cap_index(part: Move, inputs: _Inputs) -> Tensor:
+    """(T,) index into the pictures of a stick: at rest 0, clicked 1, tilted 2 where that looks different."""
+    clicked = inputs.pressed(THUMB_OF[part.stick], 0.5)
+    if part.off_centre is None:
+        return clicked.long()
+    tilted = inputs.pressed(part.stick, 0.5).long() * 2
+    return tilted if part.pressed is None else torch.where(clicked, 1, tilted)
 
 
 def _clip_mask(layer: Layer, value: Tensor) -> Tensor:
@@ -207,8 +216,10 @@ def _rasterise_part(template: Template, part: Part, scale: float) -> Layer:
         x0, y0 = round(x + w / 2) - reach_w, round(y + h / 2) - reach_h
         x1, y1 = x0 + 2 * reach_w, y0 + 2 * reach_h
     window = (x0, y0, x1 - x0, y1 - y0)
-    images = [_render(template, picture, part.box, window, scale) for picture in _pictures(part)]
-    return Layer(part, torch.from_numpy(np.stack(images)), x0, y0, box)  # type: ignore[arg-type]
+    pictures = _pictures(part)
+    drawn = {picture: _render(template, picture, part.box, window, scale) for picture in set(pictures)}
+    images = np.stack([drawn[picture] for picture in pictures])
+    return Layer(part, torch.from_numpy(images), x0, y0, box)  # type: ignore[arg-type]
 
 
 def _pictures(part: Part) -> list[Picture | None]:
@@ -217,8 +228,11 @@ def _pictures(part: Part) -> list[Picture | None]:
         return [part.pictures.get(name) for name in NINE_STATES]
     if part.kind == "swap":
         return [part.picture, part.pressed]
-    if part.kind in ("move", "slide"):
+    if part.kind == "slide":
         return [part.picture, part.pressed or part.picture]
+    if part.kind == "move":
+        tilted = [part.off_centre] if part.off_centre else []
+        return [part.picture, part.pressed or part.picture, *tilted]
     return [part.picture]
 
 

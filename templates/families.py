@@ -1,33 +1,20 @@
-"""The built-in library: one drawing per family of pads, dressed in styles -> scenes.
-
-``library/<family>.svg`` is a drawing of a pad in named groups: ``body``, ``detail``, one group per control
-(``south``, ``left_trigger``, ``j_left`` ...) and, where there is something beneath it, ``<control>.well``.
-``library/<family>.toml`` names the family, its colours and the styles it comes in; ``library/styles.toml``
-says what a style looks like and how it shows that a control is held. A template is ``family/style``.
-"""
+"""The built-in library: every family of ``drawings`` dressed in its styles -> scenes, ``family/style``."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache, reduce
-from pathlib import Path
-from string import Template as CssTemplate
-from typing import Any, Final, Literal
-from xml.etree import ElementTree
+from typing import Final
 
-import cv2
-import numpy as np
-import resvg_py
-
-from templates.controls import BUTTONS, DPAD, STICKS, THUMB_OF, TRIGGERS
+from templates.controls import BUTTONS, DPAD, THUMB_OF, TRIGGERS
+from templates.drawings import Family, Style, families
+from templates.markup import Rule, classes_of, reach_of, read_rules, style_of
 from templates.scene import (
     NINE_STATES,
     Box,
     Clip,
     Direction,
-    Model,
     Move,
     NineState,
     Opacity,
@@ -40,9 +27,9 @@ from templates.scene import (
     Swap,
 )
 
-LIBRARY: Final = Path(__file__).parent / "library"
-STROKE: Final = 16.0  # canvas units that a style's strokes may reach beyond the shapes
 SLIDE: Final = (0.0, 16.0)  # canvas units that a sliding trigger goes down
+BALL_TRAVEL: Final = 0.45  # of its width, as far as an arcade stick leans
+BAR_END: Final = 0.95  # travel from which a bar lights its end segment
 
 _GROWS: Final[dict[str, Direction]] = {
     "fill_up": "up",
@@ -51,242 +38,214 @@ _GROWS: Final[dict[str, Direction]] = {
     "fill_right": "right",
     "eaten_up": "up",
 }
-_SVG = "{http://www.w3.org/2000/svg}"
 # Shoulders lie over triggers, everything else over both; sticks come last, over whatever they pass.
 _SHOULDERS = ("left_shoulder", "right_shoulder")
 _ORDER = (*TRIGGERS, *_SHOULDERS, *(name for name in BUTTONS if name not in (*TRIGGERS, *_SHOULDERS)))
 
 
-class Style(Model):
-    """How a family is dressed, and how it shows what is held."""
-
-    css: str
-    """Style sheet for the drawing's classes; ``$name`` stands for a colour of the family."""
-    travel: float
-    """Stick travel at full tilt, as a part of the cap's width."""
-    stick_scale: float = 1.0
-    """Size of the moving cap against the drawing."""
-    squeeze: float = 1.0
-    """See ``Move.squeeze``."""
-    press: Literal["swap", "show", "ghost"] = "swap"
-    """A held picture replaces the released one, lies over it, or is all there is."""
-    trigger: Literal["swap", "fill_up", "fill_down", "fill_left", "fill_right", "eaten_up", "fade", "slide"] = "swap"
-    """How a trigger shows its travel; ``swap`` follows ``press``."""
-    thumb: Literal["cap", "ring"] = "cap"
-    """A clicked stick changes its cap, or lights a ring that stays at rest beneath it."""
-    dpad: Literal["four", "nine"] = "four"
-    """Four buttons, or one sprite with nine states."""
-    hide: tuple[Literal["body", "detail"], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One kind of pad.
-
-    groups: markup by group name. areas: a box around each group without strokes, up to 10 units too large.
-    caps: the rest centre (x, y) of each stick.
-    """
-
-    name: str
-    title: str
-    canvas: tuple[float, float]
-    groups: Mapping[str, str]
-    areas: Mapping[str, Box]
-    caps: Mapping[str, tuple[float, float]]
-    styles: Mapping[str, Style]
-
-
-@cache
-def families() -> dict[str, Family]:
-    """Every family of the library by name."""
-    shared = _read_toml(LIBRARY / "styles.toml")
-    return {path.stem: _read_family(path, shared) for path in sorted(LIBRARY.glob("*.svg"))}
-
-
 @cache
 def family_scenes() -> dict[str, Scene]:
     """Every built-in template by id, ``family/style``."""
-    scenes = (
-        _Dresser(family, name, style).scene() for family in families().values() for name, style in family.styles.items()
-    )
+    scenes = (dress(family, name) for family in families().values() for name in family.styles)
     return {scene.id: scene for scene in scenes}
 
 
-def _read_family(path: Path, shared: Mapping[str, Any]) -> Family:
-    root = ElementTree.parse(path).getroot()
-    _, _, width, height = (float(side) for side in root.attrib["viewBox"].split())
-    groups = {group.attrib["id"]: group for group in root.findall(f"{_SVG}g")}
-    about = _read_toml(path.with_suffix(".toml"))
-    markup = {name: "".join(map(_markup, group)) for name, group in groups.items()}
-    return Family(
-        name=path.stem,
-        title=about["title"],
-        canvas=(width, height),
-        groups=markup,
-        areas={name: _covered(text, (0, 0, width, height), 0.1) for name, text in markup.items()},
-        caps={name: _centre(groups[name]) for name in STICKS if name in groups},
-        styles={
-            name: _read_style(shared["base"], shared["styles"][name], own, about["colours"])
-            for name, own in about["styles"].items()
-        },
+def dress(family: Family, name: str) -> Scene:
+    """One family in one of its styles."""
+    style = family.styles[name]
+    drawn = _with_thumb_boxes(family) if style.thumb == "box" else family
+    parts = _Dresser(drawn, style, read_rules(style.css)).parts()
+    return Scene(id=f"{family.name}/{name}", family=family.name, canvas=drawn.canvas, parts=tuple(parts))
+
+
+def _with_thumb_boxes(family: Family) -> Family:
+    """The family with its stick clicks as two labelled buttons below the pad."""
+    width, height = family.canvas
+    boxes = {
+        thumb: (width / 2 + side * 70 - 48, height + 12, 96.0, 60.0)
+        for thumb, side in (("left_thumb", -1), ("right_thumb", 1))
+        if thumb in family.groups
+    }
+    letters = {"left_thumb": "M-24 -15 V15 H-7", "right_thumb": "M-25 16 V-15 H-14 A8 8 0 0 1 -14 1 H-25 M-14 1 L-6 16"}
+    three = "M6 -13 C14 -18 23 -13 21 -6 C20 -2 16 0 12 0 C18 0 23 3 22 9 C21 16 12 17 5 13"
+    groups = {
+        thumb: f'<rect class="key" x="{x}" y="{y}" width="{w}" height="{h}" rx="16"/>'
+        f'<path class="glyph" transform="translate({x + w / 2} {y + h / 2})" d="{letters[thumb]} {three}"/>'
+        for thumb, (x, y, w, h) in boxes.items()
+    }
+    return replace(
+        family,
+        canvas=(width, height + 84) if boxes else family.canvas,
+        groups={**family.groups, **groups},
+        areas={**family.areas, **boxes},
     )
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
-def _read_style(base: str, shared: Mapping[str, Any], own: Mapping[str, Any], colours: Mapping[str, str]) -> Style:
-    """The shared style with a family's own settings over it; its own css is added, not exchanged."""
-    css = CssTemplate("\n".join((base, shared["css"], own.get("css", "")))).substitute(colours)
-    return Style.model_validate({**shared, **own, "css": " ".join(css.split())})
-
-
-def _markup(element: ElementTree.Element) -> str:
-    """An element as text without the namespace, which the outer <svg> sets."""
-    element.tail = None
-    for node in element.iter():
-        node.tag = node.tag.removeprefix(_SVG)
-    return ElementTree.tostring(element, encoding="unicode")
-
-
-def _centre(stick: ElementTree.Element) -> tuple[float, float]:
-    """Centre of a stick's cap, which its group draws first."""
-    return (float(stick[0].attrib["cx"]), float(stick[0].attrib["cy"]))
 
 
 @dataclass(frozen=True, slots=True)
 class _Dresser:
-    """Turns one family in one style into a scene."""
+    """Turns one family in one style into the parts of a scene."""
 
     family: Family
-    name: str
     style: Style
+    rules: tuple[Rule, ...]
 
-    def scene(self) -> Scene:
-        family_id = self.family.name
-        parts = (*self._statics(), *self._buttons(), *self._sticks())
-        return Scene(id=f"{family_id}/{self.name}", family=family_id, canvas=self.family.canvas, parts=tuple(parts))
-
-    def _statics(self) -> Iterator[Part]:
-        wells = (name for name in self.family.groups if name.endswith(".well"))
-        for name in ("body", "detail", *wells):
-            if name not in self.style.hide:
-                yield self._static(name, self._picture(name))
-
-    def _buttons(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[Part]:
+        yield from self._body()
         for control in _ORDER:
-            if control not in self.family.groups or control in THUMB_OF.values():
+            if control not in self.family.groups:
                 continue
             if control in TRIGGERS and self.style.trigger != "swap":
                 yield from self._trigger(control)
+            elif control in THUMB_OF.values():
+                yield from self._thumb(control)
             elif control not in DPAD or self.style.dpad == "four":
                 yield from self._button(control)
-        if self.style.dpad == "nine":
+        if "dpad" in self.family.groups:
+            yield self._ball()
+        elif self.style.dpad == "nine":
             yield self._nine_state()
+        for stick in self.family.caps:
+            yield self._stick(stick)
+
+    def _body(self) -> Iterator[Part]:
+        """What never changes, as one picture: one drawing costs less than five."""
+        width, height = self.family.canvas
+        wells = (name for name in self.family.groups if name.endswith(".well"))
+        seen = (name for name in ("body", "detail", *wells) if name in self.family.groups)
+        markup = "".join(self._group(name) for name in seen if name not in self.style.hide)
+        if self.style.backdrop is not None:
+            markup = f'<rect width="{width}" height="{height}" fill="{self.style.backdrop}"/>{markup}'
+        if markup:
+            yield Static(name="body", box=(0, 0, width, height), picture=self._dressed(markup))
 
     def _button(self, control: str) -> Iterator[Part]:
-        released, pressed, box = self._pictures(control)
+        released, pressed, box = self._picture(control), self._picture(control, "pressed"), self._box_of(control)
         if self.style.press == "swap":
             yield Swap(name=control, box=box, control=control, picture=released, pressed=pressed)
             return
         if self.style.press == "show":
-            yield self._static(f"{control}.idle", released)
+            yield Static(name=f"{control}.idle", box=box, picture=released)
         yield Show(name=control, box=box, control=control, picture=pressed)
 
+    def _thumb(self, thumb: str) -> Iterator[Part]:
+        if self.style.thumb == "box":
+            yield from self._button(thumb)
+        elif self.style.thumb == "ring":
+            yield Show(name=thumb, box=self._box_of(thumb), control=thumb, picture=self._picture(thumb, "pressed"))
+
     def _trigger(self, control: str) -> Iterator[Part]:
-        released, pressed, box = self._pictures(control)
         how = self.style.trigger
+        if how == "bar":
+            yield from self._bar(control)
+            return
+        released, pressed, box = self._picture(control), self._picture(control, "pressed"), self._box_of(control)
         if how == "slide":
             yield Slide(name=control, box=box, control=control, picture=released, pressed=pressed, offset=SLIDE)
             return
-        reverse = how == "eaten_up"
-        yield self._static(f"{control}.idle", pressed if reverse else released)
+        eaten = how == "eaten_up"
+        if self.style.press != "ghost":
+            yield Static(name=f"{control}.idle", box=box, picture=pressed if eaten else released)
         if how == "fade":
             yield Opacity(name=control, box=box, control=control, picture=pressed)
             return
-        yield Clip(
-            name=control,
-            box=box,
-            control=control,
-            picture=released if reverse else pressed,
-            grows=_GROWS[how],
-            reverse=reverse,
-        )
+        picture = released if eaten else pressed
+        yield Clip(name=control, box=box, control=control, picture=picture, grows=_GROWS[how], reverse=eaten)
+
+    def _bar(self, control: str) -> Iterator[Part]:
+        """A bar in the trigger's place that fills towards the middle of the pad, and its end segment."""
+        x, y, w, h = self.family.areas[control]
+        left = control == "left_trigger"
+        height, end, gap = min(h, 34.0), 0.16 * w, 6.0
+        top = y + (h - height) / 2
+        idle, lit, box = self._segment(control, (x if left else x + end + gap, top, w - end - gap, height))
+        end_idle, end_lit, end_box = self._segment(control, (x + w - end if left else x, top, end, height))
+        if self.style.press != "ghost":
+            yield Static(name=f"{control}.idle", box=box, picture=idle)
+            yield Static(name=f"{control}.end.idle", box=end_box, picture=end_idle)
+        yield Clip(name=control, box=box, control=control, picture=lit, grows="right" if left else "left")
+        yield Show(name=f"{control}.end", box=end_box, control=control, picture=end_lit, threshold=BAR_END)
+
+    def _segment(self, control: str, box: Box) -> tuple[Picture, Picture, Box]:
+        """A rounded rectangle, released and pressed, and the box that holds both."""
+        x, y, w, h = box
+        markup = f'<rect class="key" x="{x}" y="{y}" width="{w}" height="{h}" rx="8"/>'
+        released, pressed = (self._dressed(_group(control, markup, state)) for state in ("", "pressed"))
+        return released, pressed, _widened(box, reach_of(self.rules, classes_of(pressed.svg or "")))
 
     def _nine_state(self) -> Part:
         pictures = {}
         for state in NINE_STATES:
             held = {f"dpad_{direction}" for direction in state.split("_")}
-            pictures[state] = self._wrap("".join(self._group(name, name in held) for name in DPAD))
-        every_arm = "".join(self._group(name, held) for name in DPAD for held in (False, True))
-        return NineState(name="dpad", box=self._box_of(self._wrap(every_arm), *DPAD), pictures=pictures)
+            arms = (self._group(name, "pressed" if name in held else "") for name in DPAD)
+            pictures[state] = self._dressed("".join(arms))
+        return NineState(name="dpad", box=reduce(_union, map(self._box_of, DPAD)), pictures=pictures)
 
-    def _sticks(self) -> Iterator[Part]:
-        if self.style.thumb == "ring":
-            for thumb in (THUMB_OF[stick] for stick in self.family.caps):
-                picture = self._picture(thumb, pressed=True)
-                yield Show(name=thumb, box=self._box_of(picture, thumb), control=thumb, picture=picture)
-        for stick in self.family.caps:
-            yield self._stick(stick)
+    def _ball(self) -> Part:
+        """An arcade stick: its ball leans in eight directions."""
+        lean = BALL_TRAVEL * self.family.areas["dpad"][2]
+        pictures = {}
+        for state in NINE_STATES:
+            dx = lean * (("right" in state) - ("left" in state))
+            dy = lean * (("down" in state) - ("up" in state))
+            ball = self._group("dpad", "pressed" if state != "idle" else "")
+            pictures[state] = self._dressed(f'<g transform="translate({dx} {dy})">{ball}</g>')
+        return NineState(name="dpad", box=_widened(self._box_of("dpad"), lean), pictures=pictures)
 
     def _stick(self, stick: str) -> Part:
         (cx, cy), scale = self.family.caps[stick], self.style.stick_scale
-        released, pressed = (
-            self._wrap(
+        released, pressed, tilted = (
+            self._dressed(
                 f'<g transform="translate({cx} {cy}) scale({scale}) translate({-cx} {-cy})">'
-                f"{self._group(stick, held)}</g>"
+                f"{self._group(stick, state)}</g>"
             )
-            for held in (False, True)
+            for state in ("", "pressed", "tilted")
         )
-        x, y, w, h = self._box_of(released, stick)
-        radius = max(cx - x, x + w - cx, cy - y, y + h - cy)  # so that the cap's centre is the box's
+        x, y, w, h = self._box_of(stick)
+        radius = scale * max(cx - x, x + w - cx, cy - y, y + h - cy)  # so that the cap's centre is the box's
         travel = self.style.travel * 2 * radius
+        changes = self.style.thumb == "cap" and THUMB_OF[stick] in self.family.groups
         return Move(
             name=stick,
             box=(cx - radius, cy - radius, 2 * radius, 2 * radius),
             stick=stick,
             picture=released,
-            pressed=pressed if self.style.thumb == "cap" else None,
+            pressed=pressed if changes else None,
+            off_centre=tilted if self.style.off_centre else None,
             travel=(travel, travel),
             squeeze=self.style.squeeze,
         )
 
-    def _static(self, name: str, picture: Picture) -> Part:
-        return Static(name=name, box=(0, 0, *self.family.canvas), picture=picture)
+    def _picture(self, name: str, state: str = "") -> Picture:
+        return self._dressed(self._group(name, state))
 
-    def _pictures(self, control: str) -> tuple[Picture, Picture, Box]:
-        """Released, pressed, and the box that holds both."""
-        both = self._wrap(self._group(control, False) + self._group(control, True))
-        return self._picture(control), self._picture(control, pressed=True), self._box_of(both, control)
+    def _group(self, name: str, state: str = "") -> str:
+        markup = self.family.groups[name]
+        if state == "pressed" and self._sink_of(name):
+            markup = f'<g transform="translate(0 {self._sink_of(name)})">{markup}</g>'
+        return _group(name, markup, state)
 
-    def _picture(self, name: str, pressed: bool = False) -> Picture:
-        return self._wrap(self._group(name, pressed))
+    def _sink_of(self, name: str) -> float:
+        """How far a control goes down while held: a button that has nothing else moving."""
+        return self.style.sink if name in BUTTONS and name not in (*TRIGGERS, *THUMB_OF.values()) else 0.0
 
-    def _group(self, name: str, pressed: bool) -> str:
-        return f'<g class="{name}{" pressed" if pressed else ""}">{self.family.groups[name]}</g>'
+    def _dressed(self, markup: str) -> Picture:
+        return Picture(svg=style_of(self.rules, classes_of(markup)) + markup)
 
-    def _wrap(self, markup: str) -> Picture:
-        return Picture(svg=f"<style>{self.style.css}</style>{markup}")
-
-    def _box_of(self, picture: Picture, *names: str) -> Box:
-        """The box around what a picture of the named groups covers, exact to two canvas units."""
-        x, y, w, h = reduce(_union, (self.family.areas[name] for name in names))
-        around = (x - STROKE, y - STROKE, w + 2 * STROKE, h + 2 * STROKE)
-        return _covered(picture.svg or "", around, 0.5)
+    def _box_of(self, name: str) -> Box:
+        """The box around what a group covers, released and pressed, strokes included."""
+        classes = classes_of(self._group(name, "pressed"))
+        x, y, w, h = _widened(self.family.areas[name], reach_of(self.rules, classes))
+        return (x, y, w, h + self._sink_of(name))
 
 
-def _covered(markup: str, window: Box, scale: float) -> Box:
-    """The box, in canvas units, of what SVG markup paints within a window; drawn at ``scale`` px per unit."""
-    x, y, w, h = window
-    png = resvg_py.svg_to_bytes(
-        svg_string=f'<svg xmlns="http://www.w3.org/2000/svg" width="{w * scale}" height="{h * scale}" '
-        f'viewBox="{x} {y} {w} {h}">{markup}</svg>',
-        skip_system_fonts=True,
-    )
-    alpha = np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED))[..., 3]
-    left, top, width, height = (side / scale for side in cv2.boundingRect(alpha))
-    return (x + left, y + top, width, height)
+def _group(name: str, markup: str, state: str) -> str:
+    """Markup in the classes that style sheets know it by."""
+    return f'<g class="{f"{name} {state}".strip()}">{markup}</g>'
+
+
+def _widened(box: Box, margin: float) -> Box:
+    x, y, w, h = box
+    return (x - margin, y - margin, w + 2 * margin, h + 2 * margin)
 
 
 def _union(a: Box, b: Box) -> Box:

@@ -90,6 +90,8 @@ class Move(PartBase):
     """Canvas units at full tilt, (x, y); positive."""
     pressed: Picture | None = None
     """Replaces the picture while the stick is clicked (L3 or R3)."""
+    off_centre: Picture | None = None
+    """Replaces the picture while the stick is tilted and not clicked (Open Joystick Display turns it white)."""
     squeeze: float = 1.0
     """Width along the tilt at full tilt, as a part of the width at rest (e7d skins: cos 30 deg = 0.87)."""
 

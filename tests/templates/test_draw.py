@@ -94,6 +94,24 @@ def test_a_clicked_stick_shows_its_pressed_picture_where_it_stands() -> None:
     assert green[50, 45] == 0
 
 
+@pytest.mark.parametrize(
+    ("states", "pressed", "shown"),
+    [
+        (state(), GREEN, "red"),  # at rest
+        (state(stick=(0.02, 0)), GREEN, "red"),  # within the play of a centred stick
+        (state(stick=(0.2, 0)), GREEN, "white"),  # tilted
+        (state("left_thumb"), GREEN, "green"),  # clicked
+        (state("left_thumb", stick=(0.2, 0)), GREEN, "green"),  # both: the click wins
+        (state("left_thumb", stick=(0.2, 0)), None, "white"),  # both, where the cap shows no click
+    ],
+)
+def test_a_stick_off_its_centre_shows_its_own_picture(states: States, pressed: Picture | None, shown: str) -> None:
+    look = {"picture": RED, "pressed": pressed, "off_centre": square("#fff")}
+    part = Move(name="a", box=BOX, stick="j_left", travel=(10, 10), **look)
+    colour = [round(coverage(part, states, channel)[50, 50]) for channel in range(3)]
+    assert colour == {"red": [1, 0, 0], "green": [0, 1, 0], "white": [1, 1, 1]}[shown]
+
+
 def test_a_squeezed_stick_narrows_along_its_tilt() -> None:
     part = Move(name="a", box=BOX, stick="j_left", picture=RED, travel=(10, 10), squeeze=0.8)
     alpha = coverage(part, state(stick=(1, 0)))
