@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent overlay
 TEMPLATE_WIDTHS: Final = (110, 180, 360)  # px; overlays are 90 to 500 px wide in a frame
 TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
+SHORT: Final = 32  # dimensions of a short descriptor
+BLOCK: Final = 256  # descriptors that are compared at once: their similarities stay in the cache
 KEPT_PER_VIEW: Final = 300
 KEPT_PER_FRAME: Final = 3000
 STILL_RADIUS_PX: Final = 1.5
@@ -46,7 +48,7 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, index: np.ndarray) -> Self:
+    def __getitem__(self, index: np.ndarray | slice) -> Self:
         return type(self)(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     @classmethod
@@ -73,7 +75,6 @@ def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> K
     )
 
 
-@lru_cache(maxsize=1024)
 def template_keypoints(template: Template) -> Keypoints:
     """Keypoints of a template's rest picture over dark and bright grey, in canvas units.
 
@@ -89,6 +90,47 @@ def template_keypoints(template: Template) -> Keypoints:
         keypoints = _compute_template_keypoints(template)
         _store(path, keypoints)
         return keypoints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Index:
+    """The keypoints of many templates, and a short form of their descriptors to search in.
+
+    keypoints: of all templates, one after the other; ``ends`` (T,) says where each one's end. axes: (128, SHORT) the
+    main axes of the descriptors. short: (M, SHORT) the descriptors along them.
+    """
+
+    templates: tuple[Template, ...]
+    keypoints: Keypoints
+    ends: np.ndarray
+    axes: np.ndarray
+    short: np.ndarray
+
+
+@lru_cache(maxsize=2)
+def index_of(templates: tuple[Template, ...]) -> Index:
+    """The index of templates; those that have hardly any keypoints are left out.
+
+    The first time on a machine, keypoints of some hundred templates take most of a minute.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(template_keypoints, templates))
+    rich = [(template, keypoints) for template, keypoints in zip(templates, found, strict=True) if len(keypoints) >= 4]
+    everything = Keypoints.join([keypoints for _, keypoints in rich])
+    _, axes = np.linalg.eigh(everything.descriptors.T @ everything.descriptors)
+    axes = np.ascontiguousarray(axes[:, -SHORT:])
+    ends = np.cumsum([len(keypoints) for _, keypoints in rich])
+    return Index(tuple(template for template, _ in rich), everything, ends, axes, everything.descriptors @ axes)
+
+
+def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """For each template keypoint the likest still one, as far as short descriptors tell: (M,) positions, and
+    (M,) the cosine of the whole descriptors.
+    """
+    short = (still.descriptors @ index.axes).T
+    blocks = range(0, len(index.short), BLOCK)
+    nearest = np.concatenate([(index.short[i : i + BLOCK] @ short).argmax(1) for i in blocks])
+    return nearest, np.einsum("ij,ij->i", index.keypoints.descriptors, still.descriptors[nearest])
 
 
 def _store(path: Path, keypoints: Keypoints) -> None:
@@ -127,7 +169,7 @@ def still_keypoints(greys: Sequence[np.ndarray], median: np.ndarray) -> Keypoint
     """
     frames = np.stack(greys)
     subsets = min(SUBSETS, len(frames))
-    with ThreadPoolExecutor() as pool:  # neither medians nor SIFT use more than one core
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # neither medians nor SIFT use more than one core
         found = list(pool.map(lambda i: find_keypoints(median_of(frames[i::subsets]), KEPT_PER_FRAME), range(subsets)))
     owner = np.repeat(np.arange(subsets), [len(each) for each in found])
     recurring = _recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets))

@@ -9,6 +9,7 @@ keypoints, so that a still background which resembles one of them counts once, n
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +18,16 @@ from typing import Final
 import cv2
 import numpy as np
 
-from extraction.features import Keypoints, find_keypoints, median_of, still_keypoints, template_keypoints
+from extraction.features import (
+    Index,
+    Keypoints,
+    find_keypoints,
+    index_of,
+    median_of,
+    nearest_still,
+    still_keypoints,
+    template_keypoints,
+)
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier
 from templates.catalogue import Template
@@ -30,6 +40,8 @@ SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing match
 RATIO: Final = 0.9  # of distances, nearest to second nearest at another place of the frame
 NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
+SHORTLIST: Final = 40  # templates that are matched in earnest
+MATCHED_AT_ONCE: Final = 512  # descriptors: their similarities stay in the cache
 CANDIDATES: Final = 6
 REPROJECTION_PX: Final = 2.5
 MAX_SHEAR: Final = 0.06
@@ -82,7 +94,7 @@ def locate(
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     median = median_of(np.stack(pictures))
     still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures], median)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         judged = [pool.submit(_fit, *candidate, median) for candidate in _candidates(still, templates)]
     fits = [fit for each in judged if (fit := each.result()) is not None]
     good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
@@ -167,16 +179,19 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
 
 
 def _candidates(still: Keypoints, templates: Mapping[str, Template]) -> list[tuple[Template, np.ndarray, np.ndarray]]:
-    """The templates with most agreeing votes, with their matches: (template, canvas points, frame points)."""
-    if len(still) < 4:
+    """The templates with most agreeing votes, with their matches: (template, canvas points, frame points).
+
+    A quick vote over all templates makes a short list; only there do matches have to pass the ratio test.
+    """
+    if len(still) < 4 or not templates:
         return []
-    owned = [(template, template_keypoints(template)) for template in templates.values()]
-    owned = [(template, keypoints) for template, keypoints in owned if len(keypoints) >= 4]
+    listed = _shortlist(index_of(tuple(templates.values())), still)
+    if not listed:
+        return []
     voted = []
-    index = np.concatenate([keypoints.descriptors for _, keypoints in owned])
-    nearest, matched = _match(index, still)
-    ends = np.cumsum([len(keypoints) for _, keypoints in owned])
-    for (template, keypoints), end in zip(owned, ends, strict=True):
+    nearest, matched = _match(np.concatenate([keypoints.descriptors for _, keypoints in listed]), still)
+    ends = np.cumsum([len(keypoints) for _, keypoints in listed])
+    for (template, keypoints), end in zip(listed, ends, strict=True):
         part = slice(end - len(keypoints), end)
         use = np.flatnonzero(matched[part])
         source, target = keypoints[use], still[nearest[part][use]]
@@ -186,12 +201,27 @@ def _candidates(still: Keypoints, templates: Mapping[str, Template]) -> list[tup
     return voted[:CANDIDATES]
 
 
+def _shortlist(index: Index, still: Keypoints) -> list[tuple[Template, Keypoints]]:
+    """The SHORTLIST templates whose keypoints agree most on one size and place."""
+    nearest, similarity = nearest_still(index, still)
+    votes = []
+    for template, start, end in zip(index.templates, (0, *index.ends), index.ends, strict=False):
+        part = slice(start, end)
+        keypoints = index.keypoints[part]
+        use = np.flatnonzero(similarity[part] > SIMILARITY)
+        agree = _agreeing(keypoints[use], still[nearest[part][use]], template.scene.canvas)
+        distinct = _distinct(keypoints.points[use[agree]], template.scene.canvas[0])
+        votes.append((len(distinct), template, keypoints))
+    votes.sort(key=lambda each: -each[0])
+    return [(template, keypoints) for count, template, keypoints in votes[:SHORTLIST] if count]
+
+
 def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
     """Each template descriptor's nearest still keypoint: (M,) positions, and (M,) whether it passes the ratio test."""
     nearest = np.zeros(len(index), np.int64)
     good = np.zeros(len(index), bool)
-    for start in range(0, len(index), 4096):
-        part = slice(start, start + 4096)
+    for start in range(0, len(index), MATCHED_AT_ONCE):
+        part = slice(start, start + MATCHED_AT_ONCE)
         similarity = index[part] @ still.descriptors.T
         best = similarity.argmax(1)
         rows = np.arange(len(best))
