@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
-from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, TRIGGER_PRESSED_FROM, TRIGGERS, States
+from templates.controls import States, parse_state
 
 if TYPE_CHECKING:
     from templates.catalogue import Template
@@ -31,30 +31,9 @@ def check_family(name: str, templates: Mapping[str, Template]) -> None:
         raise typer.BadParameter(f"--family takes one of {', '.join(families)}; found {name!r}")
 
 
-def parse_states(settings: Sequence[str]) -> States:
-    """One state: ``south``, ``left_trigger=0.7`` (travel), ``j_left=0.5,-1`` (x, y; up is negative)."""
-    states = States.rest()
-    for setting in settings:
-        control, _, value = setting.partition("=")
-        numbers = _numbers(setting, value)
-        if control in STICKS and len(numbers) == 2 and all(-1 <= number <= 1 for number in numbers):
-            states.sticks[0, STICKS.index(control)] = numbers
-        elif control in TRIGGERS and len(numbers) <= 1 and all(0 <= number <= 1 for number in numbers):
-            travel = numbers[0] if numbers else 1.0
-            states.triggers[0, TRIGGERS.index(control)] = travel
-            states.buttons[0, BUTTON_INDEX[control]] = travel >= TRIGGER_PRESSED_FROM
-        elif control in BUTTONS and control not in TRIGGERS and not numbers:
-            states.buttons[0, BUTTON_INDEX[control]] = True
-        else:
-            raise typer.BadParameter(
-                f"--state takes a button ({', '.join(BUTTONS)}), a trigger's travel in [0, 1] such as "
-                f"left_trigger=0.7, or a stick's place in [-1, 1] such as j_left=0.5,-1; found {setting!r}"
-            )
-    return states
-
-
-def _numbers(setting: str, value: str) -> list[float]:
+def parse_states(text: str) -> States:
+    """One state, as ``templates.controls.parse_state`` reads it."""
     try:
-        return [float(number) for number in value.split(",")] if value else []
+        return parse_state(text)
     except ValueError as error:
-        raise typer.BadParameter(f"--state expects numbers after '=', found {setting!r}") from error
+        raise typer.BadParameter(f"--{error}") from error

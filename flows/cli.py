@@ -55,6 +55,8 @@ class Recipe(StrEnum):
 
 class Program(StrEnum):
     INPUT_OVERLAY = "input-overlay"
+    RETROSPY = "retrospy"
+    VSCVIEW = "vscview"
 
 
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video files, or folders of videos.")]
@@ -200,9 +202,11 @@ def list_templates(templates: TemplatesDir = None, as_json: AsJson = False, debu
         if as_json:
             print_json(rows)
         else:
-            table = Table("id", "family", "controls")
-            for scene in scenes:
-                table.add_row(scene.id, scene.family, str(len(scene.known)))
+            table = Table("family", "controls", "templates: FAMILY/...", title=f"{len(scenes)} templates")
+            for family in dict.fromkeys(scene.family for scene in scenes):
+                members = [scene for scene in scenes if scene.family == family]
+                names = ", ".join(scene.id.removeprefix(f"{family}/") for scene in members)
+                table.add_row(family, str(max(len(scene.known) for scene in members)), names)
             out.print(table)
     faults.exit()
 
@@ -211,16 +215,15 @@ def list_templates(templates: TemplatesDir = None, as_json: AsJson = False, debu
 def show_template(
     template_id: Annotated[str, typer.Argument(metavar="ID", help="As `padtrace templates list` names it.")],
     state: Annotated[
-        list[str] | None,
-        typer.Option(help="A held button, left_trigger=0.7 or j_left=0.5,-1. May be repeated."),
-    ] = None,
+        str, typer.Option(metavar="STATE", help="What is held: south,left_trigger=0.7,j_left=0.5:-1 (up is negative).")
+    ] = "",
     png: Annotated[Path | None, typer.Option("-o", metavar="PNG", help="Draw it into this file.")] = None,
     width: Annotated[int, typer.Option(min=16, max=4096, help="Width of the drawing in pixels.")] = 512,
     templates: TemplatesDir = None,
     debug: Debug = False,
 ) -> None:
     """Describe one overlay; with -o, draw it in a state."""
-    states = parse_states(state or [])
+    states = parse_states(state)
     faults = Faults(debug)
     with faults.told():
         from templates.catalogue import all_templates
@@ -242,20 +245,45 @@ def show_template(
     faults.exit()
 
 
+@templates_app.command("sheet")
+def templates_sheet(
+    png: Annotated[Path, typer.Option("-o", metavar="PNG", help="Draw it into this file.")],
+    state: Annotated[str, typer.Option(metavar="STATE", help="What is held; see `padtrace templates show`.")] = "",
+    templates: TemplatesDir = None,
+    debug: Debug = False,
+) -> None:
+    """Draw all overlays into one picture, by family."""
+    states = parse_states(state)
+    faults = Faults(debug)
+    with faults.told():
+        import torch
+
+        from templates.catalogue import all_templates
+        from templates.sheet import contact_sheet
+
+        torch.set_num_threads(1)  # hundreds of small pictures, for which threads only wait for each other
+        _write_png(png, contact_sheet(all_templates(templates).values(), states=states))
+        out.print(f"wrote {png}", markup=False)
+    faults.exit()
+
+
 @templates_app.command("import")
 def import_templates(
-    program: Annotated[Program, typer.Argument(metavar="PROGRAM", help="Its program: input-overlay.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A preset's JSON, or a folder of presets.")],
+    program: Annotated[Program, typer.Argument(metavar="PROGRAM", help=f"Its program: {', '.join(Program)}.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A skin's file or folder, or a folder of skins.")],
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the templates are written.")],
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which pad it shows; guessed from names where absent.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Import skins of another program as templates."""
     faults = Faults(debug)
     with faults.told():
         from templates.catalogue import save_template
-        from templates.importers.input_overlay import import_input_overlay
+        from templates.importers import import_skins
 
-        for skin in import_input_overlay(path):
+        for skin in import_skins(program.value, path, family):
             folder = save_template(skin.scene, skin.pictures, out_dir)
             out.print(f"{skin.scene.id} ({skin.scene.family}) -> {folder}", markup=False)
             for note in skin.scene.notes:

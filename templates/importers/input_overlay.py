@@ -29,7 +29,7 @@ from templates.catalogue import (
     slug,
 )
 from templates.controls import STICKS, THUMB_OF, TRIGGERS
-from templates.importers.skin import ImportedSkin, family_in, with_unique_ids
+from templates.importers.skin import ImportedSkin, family_in, sides_of_diamond, with_unique_ids
 from templates.scene import (
     MAX_CANVAS,
     NINE_STATES,
@@ -65,7 +65,6 @@ _CONTROLS: Final = _SDL_CONTROLS | _OLD_CONTROLS
 _GAMECUBE_CONTROLS: Final = {  # gamecube.json has the adapter's numbers
     1: "east", 2: "south", 3: "west", 4: "north", 8: "right_shoulder", 16: "start",
 }  # fmt: skip
-_FACE: Final = ("south", "east", "west", "north")
 _DIRECTIONS: Final[dict[int, Direction]] = {1: "up", 2: "down", 3: "left", 4: "right"}
 _UNREADABLE: Final = {1: "a keyboard key", 3: "a mouse button", 4: "a mouse wheel", 9: "mouse movement"}
 
@@ -197,27 +196,13 @@ def _controls_of(preset: Preset, names: list[str]) -> dict[int, str]:
     """Control by button code. Face buttons go by place: Switch presets give codes by printed label."""
     if "gamecube" in "".join(names).lower():
         return _GAMECUBE_CONTROLS
-    centres: dict[int, np.ndarray] = {}
+    centres: dict[int, tuple[float, float]] = {}
     for element in preset.elements:
         code = element.code
         if element.type == 2 and element.mapping is not None and code is not None and 0 <= code < 4:
-            centres[code] = np.array(element.pos) + np.array(element.mapping[2:]) / 2
-    if len(centres) < 4:
-        return _CONTROLS
-    middle = np.mean(list(centres.values()), axis=0)
-    placed = {code: _side_of(*(centre - middle)) for code, centre in centres.items()}
-    if set(placed.values()) != set(_FACE):  # a row of arcade buttons: no diamond to go by
-        return _CONTROLS
-    return _CONTROLS | {code: side for code, side in placed.items() if side is not None}
-
-
-def _side_of(x: float, y: float) -> str | None:
-    """Which button of a diamond lies at (x, y) from its middle, y down; None near a diagonal."""
-    if abs(x) > 1.5 * abs(y):
-        return "east" if x > 0 else "west"
-    if abs(y) > 1.5 * abs(x):
-        return "south" if y > 0 else "north"
-    return None
+            (x, y), (_, _, w, h) = element.pos, element.mapping
+            centres[code] = (x + w / 2, y + h / 2)
+    return _CONTROLS | sides_of_diamond(centres)  # a row of arcade buttons is no diamond to go by
 
 
 @dataclass(frozen=True, slots=True, eq=False)

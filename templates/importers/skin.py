@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import count as count_from
+from pathlib import Path
+from typing import Final, TypeVar
 
+import cv2
+import numpy as np
+
+from templates.catalogue import MAX_TEXT_BYTES, TemplateError, files_of, read_limited
 from templates.scene import Scene
+
+MAX_SKIN_BYTES: Final = 256 << 20  # all pictures of one skin
+
+Key = TypeVar("Key")
 
 # The first word found in a name decides, so "xboxone" comes before "xbox".
 FAMILY_WORDS: Final = (
@@ -52,3 +63,85 @@ def with_unique_ids(skins: list[ImportedSkin]) -> list[ImportedSkin]:
         renamed = skin.scene.model_copy(update={"id": f"{skin.scene.id}-{count}"})
         unique.append(skin if count == 1 else replace(skin, scene=renamed))
     return unique
+
+
+class Gallery:
+    """The PNGs of one skin, by plain file name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def add(self, name: str, data: bytes) -> str:
+        """Keep a PNG under a safe name like ``name`` and return it; an equal PNG is kept once."""
+        stem = re.sub(r"[^a-z0-9_]+", "-", Path(name).stem.lower()).strip("-_")[:60] or "picture"
+        names = (f"{stem}.png" if number == 1 else f"{stem}-{number}.png" for number in count_from(1))
+        chosen = next(name for name in names if self.files.get(name, data) == data)
+        self.files[chosen] = data
+        if sum(map(len, self.files.values())) > MAX_SKIN_BYTES:
+            raise TemplateError(f"expected at most {MAX_SKIN_BYTES >> 20} MB of pictures, found more")
+        return chosen
+
+    def used_by(self, scene: Scene) -> dict[str, bytes]:
+        """The PNGs that a scene names; others belong to elements that were left out."""
+        return {name: self.files[name] for name in sorted(files_of(scene))}
+
+
+def read_text(path: Path) -> str:
+    """A text file as editors on Windows write them: UTF-8 or UTF-16 with a mark, else UTF-8, else Windows-1252."""
+    data = read_limited(path, MAX_TEXT_BYTES)
+    try:
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def find_inside(folder: Path, reference: str) -> Path | None:
+    """The file below a folder that a skin's path names; None where there is none.
+
+    Backslashes and letter case are as on Windows. Nothing outside the folder is looked at: a path that
+    leads out of it names no file, nor does one through a linked folder.
+    """
+    steps: list[str] = []
+    for step in reference.replace("\\", "/").split("/"):
+        if step == ".." and not steps:
+            return None
+        if step == "..":
+            steps.pop()
+        elif step not in ("", "."):
+            steps.append(step)
+    found: Path | None = folder if steps else None
+    for depth, step in enumerate(steps):
+        if found is not None:
+            found = None if depth and found.is_symlink() else _entry(found, step)
+    return found
+
+
+def sides_of_diamond(centres: Mapping[Key, tuple[float, float]]) -> dict[Key, str]:
+    """Which face button, by place, lies at each of four centres, y down; empty where they form no diamond."""
+    if len(centres) != 4:
+        return {}
+    middle = np.mean(list(centres.values()), axis=0)
+    sides: dict[Key, str] = {}
+    for key, centre in centres.items():
+        x, y = np.subtract(centre, middle)
+        if abs(x) > 1.5 * abs(y):
+            sides[key] = "east" if x > 0 else "west"
+        elif abs(y) > 1.5 * abs(x):
+            sides[key] = "south" if y > 0 else "north"
+    return sides if len(set(sides.values())) == 4 else {}
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """(H, W, 4) uint8 RGBA, straight alpha -> a PNG file."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))
+    assert done
+    return data.tobytes()
+
+
+def _entry(folder: Path, name: str) -> Path | None:
+    """The folder's entry of that name, in any letter case; the exact one comes first."""
+    try:
+        entries = sorted(os.listdir(folder), key=lambda entry: (entry != name, entry))
+    except OSError:  # no folder
+        return None
+    return next((folder / entry for entry in entries if entry.casefold() == name.casefold()), None)
