@@ -31,6 +31,19 @@ def check_family(name: str, templates: Mapping[str, Template]) -> None:
         raise typer.BadParameter(f"--family takes one of {', '.join(families)}; found {name!r}")
 
 
+def parse_moves(text: str) -> dict[str, tuple[float, float]]:
+    """``south=0:-4,j_left=2:1``: by control, pixels right and down."""
+    moves: dict[str, tuple[float, float]] = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        try:
+            control, place = word.split("=")
+            x, y = (float(side) for side in place.split(":"))
+        except ValueError as error:
+            raise typer.BadParameter(f"--move takes CONTROL=RIGHT:DOWN in pixels, found {word!r}") from error
+        moves[control] = (x, y)
+    return moves
+
+
 def parse_states(text: str) -> States:
     """One state, as ``templates.controls.parse_state`` reads it."""
     try:

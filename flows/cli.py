@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from flows.arguments import check_family, parse_box, parse_states
+from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
 from flows.terminal import Faults, out, print_json, progress_bar, wrong_usage
 from flows.wording import outcome_line, placement_lines, score_table, tally_line
@@ -288,6 +288,40 @@ def import_templates(
             out.print(f"{skin.scene.id} ({skin.scene.family}) -> {folder}", markup=False)
             for note in skin.scene.notes:
                 out.print(f"  note: {note}", markup=False)
+    faults.exit()
+
+
+@templates_app.command("from-video")
+def template_from_video(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video that shows the overlay at work.")],
+    box: Annotated[str, typer.Option(metavar="X,Y,W,H", help="Where the overlay is, in pixels.")],
+    family: Annotated[str, typer.Option(metavar="NAME", help="Which pad it shows.")],
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the template is written.")],
+    move: Annotated[
+        str, typer.Option(metavar="MOVES", help="Shift fitted controls, pixels right and down: south=0:-4,j_left=2:1.")
+    ] = "",
+    debug: Debug = False,
+) -> None:
+    """Make a template of an overlay that no program's skin describes, from a video that shows it.
+
+    Look at fitted.png beside the template: every box must lie on its control. Where one does not, run again
+    with --move.
+    """
+    by_hand, moves = parse_box(box), parse_moves(move)
+    faults = Faults(debug)
+    with faults.told():
+        from extraction.adopt import adopt
+        from templates.catalogue import library, save_template
+
+        check_family(family, library())
+        layout = next(template for template in library().values() if template.family == family)
+        adopted = adopt(video, by_hand, layout, moves)
+        folder = save_template(adopted.scene, adopted.pictures, out_dir)
+        _write_png(folder / "fitted.png", adopted.fitted)
+        out.print(f"{adopted.scene.id} ({family}) -> {folder}", markup=False)
+        out.print(f"look at {folder / 'fitted.png'}: every box must lie on its control", markup=False)
+        for note in adopted.scene.notes:
+            out.print(f"  note: {note}", markup=False)
     faults.exit()
 
 

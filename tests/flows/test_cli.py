@@ -10,9 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
-from flows.arguments import parse_box, parse_states
+from flows.arguments import parse_box, parse_moves, parse_states
 from flows.bench import loop_packets
 from flows.cli import app
 from flows.sources import find_videos
@@ -174,6 +175,23 @@ def test_a_trigger_below_half_travel_is_drawn_and_not_held() -> None:
     states = parse_states("left_trigger=0.4")
     assert states.triggers[0, 0] == pytest.approx(0.4)
     assert not states.buttons.any()
+
+
+def test_moves_are_pixels_by_control() -> None:
+    assert parse_moves("south=0:-4, j_left=2:1.5") == {"south": (0.0, -4.0), "j_left": (2.0, 1.5)}
+    assert parse_moves("") == {}
+    with pytest.raises(typer.BadParameter, match="found 'south=3'"):
+        parse_moves("south=3")
+
+
+def test_a_template_is_made_from_a_video_and_lists_with_the_others(tmp_path: Path) -> None:
+    made = ("templates", "from-video", SAMPLE / "video.mp4", "--box", "1004,508,260,196", "--family", "xbox_one")
+    result = run(*made, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    [folder] = tmp_path.iterdir()
+    assert (folder / "fitted.png").exists() and str(folder) in result.stdout
+    rows = json.loads(run("templates", "list", "--json", "--templates", tmp_path).stdout)
+    assert {"j_left", "j_right", "south"} <= set(next(row for row in rows if row["id"] == folder.name)["known"])
 
 
 def test_a_box_may_start_outside_the_frame() -> None:
