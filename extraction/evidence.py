@@ -7,7 +7,7 @@ rest picture, the median of its panels, serves every skin, and is all there is f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -34,7 +34,7 @@ class Reference:
 
     panels: (10, 88, 108) float32, at rest RGBA, everything pressed RGBA (both premultiplied), and each stick
     pixel's place in stick units (x, y; 0 at the neutral, 1 at full tilt).
-    caps: (2, 2, 4, 22, 22) float32, [left, right] x [released, clicked] stick pictures, premultiplied,
+    caps: (2, 2, 4, 22, 22) float32, [left, right] x [released, clicked or tilted] stick pictures, premultiplied,
     centred, one pixel to two of the tile; zero for a stick that is not shown.
     """
 
@@ -62,7 +62,7 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
     caps = torch.zeros(len(STICKS), len(looks), 4, _CAP, _CAP, device=drawings.device)
     for i, stick in enumerate(STICKS):
         if stick in template.scene.sticks:
-            alone = torch.cat([draw(_only(raster, stick), look) for look in looks])
+            alone = torch.cat([draw(_only(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
             caps[i] = functional.avg_pool2d(_cut(template.scene, alone, raster.scale)[(..., *_tile(stick))], 2)
     return Reference(torch.cat([panels.flatten(0, 1), units]), caps)
 
@@ -176,10 +176,15 @@ def _disc(scene: Scene, stick: str) -> Tensor:
     return ((1 - radius) * _CAP / 4 + 0.5).clamp(0, 1)
 
 
-def _only(raster: Raster, stick: str) -> Raster:
-    """The raster with nothing but one stick's moving picture."""
-    layers = tuple(layer for layer in raster.layers if layer.part.kind == "move" and layer.part.stick == stick)
-    return Raster(raster.size_wh, raster.scale, layers)
+def _only(raster: Raster, stick: str, tilted: int) -> Raster:
+    """The raster with nothing but one stick's moving picture; as it looks ``tilted`` where that differs."""
+    layers = []
+    for layer in raster.layers:
+        if layer.part.kind == "move" and layer.part.stick == stick:
+            if tilted and layer.part.off_centre is not None:
+                layer = replace(layer, images=layer.images[-1:].expand_as(layer.images))
+            layers.append(layer)
+    return Raster(raster.size_wh, raster.scale, tuple(layers))
 
 
 def _cut(scene: Scene, drawings: Tensor, scale: float) -> Tensor:

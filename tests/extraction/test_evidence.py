@@ -57,6 +57,16 @@ def test_a_stick_fits_best_where_it_stands(name: str, left: tuple[float, float],
             assert place == pytest.approx(states.sticks[0, i], abs=0.2)
 
 
+def test_a_stick_that_turns_white_when_tilted_is_looked_for_in_white() -> None:
+    tinted = next(
+        template
+        for template in library().values()
+        if any(part.kind == "move" and part.off_centre is not None for part in template.scene.parts)
+    )
+    released, tilted = reference_of(tinted).caps[0]
+    assert (released - tilted).abs().max() > 0.2
+
+
 @pytest.mark.parametrize("button", ["south", "dpad_left", "left_shoulder", "start"])
 def test_a_pressed_tile_is_nearer_to_the_pressed_picture(button: str) -> None:
     template = library()["xbox_one/dark"]
