@@ -14,18 +14,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.rectify import PANEL_WH, STICK_TILE, TILE_XY, tile_map, tile_size
+from extraction.rectify import BUTTON_MARGIN, BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, tile_map, tile_size
 from templates.catalogue import Template
-from templates.controls import BUTTON_INDEX, DPAD, STICKS, States
+from templates.controls import BUTTON_INDEX, DPAD, STICKS, THUMB_OF, States
 from templates.draw import Raster, draw, rasterise
 from templates.scene import Scene
 
 REFERENCE_WIDTH: Final = 256  # px; the template's own pictures are drawn this wide
-FRAME_CHANNELS: Final = 7  # of each frame: colours 3, misfits 4
+FRAME_CHANNELS: Final = 9  # of each frame: colours 3, misfits 4, leanings 2
 STICK_MISFIT: Final = 6  # the channel
 REFERENCE_CHANNELS: Final = 13  # of a placement: rest 4, pressed 4, stick units 2, the video's own rest 3
 REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
+_MARGIN: Final = round(BUTTON_TILE * BUTTON_MARGIN / (1 + 2 * BUTTON_MARGIN))  # px of a tile around its control
+FAINT: Final = 1e-3  # of squared colour, mean over a tile: pictures that differ less do not tell a press
 _CAP: Final = STICK_TILE // 2  # stick pictures are slid at half resolution
+_BUTTONS: Final = (slice(5 * BUTTON_TILE), slice(STICK_TILE, None))  # rows and columns of the buttons' tiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,14 +39,16 @@ class Reference:
     pixel's place in stick units (x, y; 0 at the neutral, 1 at full tilt).
     caps: (2, 2, 4, 22, 22) float32, [left, right] x [released, clicked or tilted] stick pictures, premultiplied,
     centred, one pixel to two of the tile; zero for a stick that is not shown.
+    clicks: for each stick, whether a click shows in its moving picture.
     """
 
     panels: Tensor
     caps: Tensor
+    clicks: tuple[bool, ...]
 
     def to(self, device: torch.device | str) -> Reference:
         """The same on another device."""
-        return Reference(self.panels.to(device), self.caps.to(device))
+        return Reference(self.panels.to(device), self.caps.to(device), self.clicks)
 
     def beside(self, rest: Tensor) -> Tensor:
         """With the rest pictures (N, 3, 88, 108) of N videos: (N, 13, 88, 108), the parser's reference channels."""
@@ -64,7 +69,8 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
         if stick in template.scene.sticks:
             alone = torch.cat([draw(_only(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
             caps[i] = functional.avg_pool2d(_cut(template.scene, alone, raster.scale)[(..., *_tile(stick))], 2)
-    return Reference(torch.cat([panels.flatten(0, 1), units]), caps)
+    clicks = tuple(_clicks(template.scene, stick) for stick in STICKS)
+    return Reference(torch.cat([panels.flatten(0, 1), units]), caps, clicks)
 
 
 def undrawn(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
@@ -80,7 +86,7 @@ def undrawn(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
             disc = _disc(scene, stick).to(rest.device)
             caps[i, :, :3] = functional.avg_pool2d(rest[(..., *_tile(stick))], 2) * disc
             caps[i, :, 3] = disc
-    return Reference(panels, caps)
+    return Reference(panels, caps, (False,) * len(STICKS))
 
 
 def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
@@ -95,30 +101,71 @@ def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
 
 
 def compare(panels: Tensor, reference: Reference, rest: Tensor) -> Tensor:
-    """How frames misfit what is expected: (N, 3, 88, 108) of nominal range [0, 1] -> (N, 4, 88, 108).
+    """How frames misfit what is expected: (N, 3, 88, 108) of nominal range [0, 1] -> (N, 6, 88, 108).
 
     ``rest``: (N or 1, 3, 88, 108), the video's own rest picture. Channel 0: distance from the template's
     picture at rest, where that is opaque. 1: from the pressed picture. 2: from ``rest``. 3, in stick tiles:
     how badly the stick's picture fits when centred on the pixel, standardised over the tile; its minimum is
-    the stick's likeliest place.
+    the stick's likeliest place. 4 and 5, even over each button's tile: towards which of the template's two
+    pictures the whole tile leans, from -1, released, to 1, and how much of the way from one to the other it
+    has gone since ``rest``, 0 to 1. A press may change few pixels, each less than the encoder does.
     """
-    misfits = torch.zeros(len(panels), 4, *panels.shape[2:], device=panels.device)
-    for i, look in enumerate((reference.panels[:4], reference.panels[4:8])):
-        misfits[:, i] = (panels * look[3]).sub_(look[:3]).abs_().mean(1)
-    misfits[:, 2] = (panels - rest).abs_().mean(1)
+    found = torch.zeros(len(panels), FRAME_CHANNELS - 3, *panels.shape[2:], device=panels.device)
+    distances, leanings = _compare_pictures(panels, reference.panels[:4], reference.panels[4:8], rest)
+    for i, distance in enumerate(distances):
+        found[:, i] = distance
+    for i, leaning in enumerate(leanings):
+        found[:, 4 + i, *_BUTTONS] = leaning.repeat_interleave(BUTTON_TILE, 1).repeat_interleave(BUTTON_TILE, 2)
     for i, stick in enumerate(STICKS):
-        if reference.caps[i, :, 3].any():
-            tile = (..., *_tile(stick))
+        caps, tile = reference.caps[i], (..., *_tile(stick))
+        if caps[:, 3].any():
+            costs = _slide(panels[tile], caps)
             within = (reference.panels[8:][tile].abs() <= REACH).all(0)
-            misfits[:, 3][tile] = _standardise(_slide(panels[tile], reference.caps[i]), within)
-    return misfits
+            found[:, 3][tile] = _standardise(_at_pixels(costs.amin(1)), within)
+            if reference.clicks[i]:
+                found[:, 4][(..., *_tile(THUMB_OF[stick]))] = _lean_of_click(costs, within, caps)[:, None, None]
+    return found
+
+
+def _compare_pictures(
+    panels: Tensor, released: Tensor, pressed: Tensor, rest: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Channels 0 to 2 of ``compare`` as (N, 88, 108), and 4 and 5 as (N, 5, 4), one value for each button's tile.
+
+    released, pressed: (4, 88, 108), the template's pictures.
+    """
+    apart = [(panels * look[3]).sub_(look[:3]) for look in (released, pressed)]
+    since = panels - rest
+    change = pressed[:3] - released[:3]
+    room = _tile_means(change.square().sum(0)[None]) + FAINT
+    nearer = _tile_means(apart[0].square().sum(1) - apart[1].square().sum(1)) / room
+    gone = _tile_means((since * change).sum(1)) / room
+    distances = [each.abs_().mean(1) for each in (*apart, since)]
+    return distances, [nearer.clamp(-2, 2), gone.clamp(-1, 2)]
+
+
+def _lean_of_click(costs: Tensor, within: Tensor, caps: Tensor) -> Tensor:
+    """From -1, released, to 1, clicked: (N,). A click travels with its stick, so the two pictures compete there."""
+    far = functional.interpolate((~within)[None, None].float(), costs.shape[2:])[:, 0] > 0
+    place = costs.amin(1).masked_fill(far, torch.inf).flatten(1).argmin(1)
+    released, clicked = costs.flatten(2)[torch.arange(len(costs)), :, place].unbind(1)
+    room = (caps[1, :3] - caps[0, :3]).square().sum() / (3 * caps[0, 3].square().sum()) + FAINT
+    lean: Tensor = (released - clicked) / room
+    return lean.clamp(-2, 2)
+
+
+def _tile_means(values: Tensor) -> Tensor:
+    """(N, 88, 108) -> (N, 5, 4), the mean over each button's tile, its margin left out: neighbours light up there."""
+    tiles = values[(..., *_BUTTONS)].reshape(len(values), 5, BUTTON_TILE, 4, BUTTON_TILE)
+    means: Tensor = tiles[:, :, _MARGIN:-_MARGIN, :, _MARGIN:-_MARGIN].mean((2, 4))
+    return means
 
 
 def _slide(tile: Tensor, caps: Tensor) -> Tensor:
-    """Misfit of stick pictures at every place of a tile: (N, 3, 44, 44), (2, 4, 22, 22) -> (N, 44, 44).
+    """Misfit of stick pictures at places of a tile: (N, 3, 44, 44), (2, 4, 22, 22) -> (N, 2, 23, 23).
 
-    The mean of ``|alpha * frame - picture|^2`` over the picture, expanded into correlations; the better of
-    the released and the clicked picture counts.
+    The places are the corners of half-size pixels. The mean of ``|alpha * frame - picture|^2`` over the picture,
+    expanded into correlations.
     """
     frame = functional.avg_pool2d(tile, 2)
     caps = _without_margin(caps)
@@ -129,9 +176,13 @@ def _slide(tile: Tensor, caps: Tensor) -> Tensor:
     inside = torch.ones_like(inputs[:1, :1])  # a picture that leaves the tile is judged by what is left of it
     constant = functional.conv2d(inside, caps[:, :3].square().sum(1, True), padding=around)
     weight = functional.conv2d(inside, 3 * alpha.square(), padding=around)
-    cost = ((cost + constant) / (weight + 1e-3)).min(1, keepdim=True).values
-    # (N, 1, 23, 23), at the corners of half-size pixels
-    corners = functional.interpolate(cost, size=(STICK_TILE + 1, STICK_TILE + 1), mode="bilinear", align_corners=True)
+    return (cost + constant) / (weight + 1e-3)
+
+
+def _at_pixels(costs: Tensor) -> Tensor:
+    """(N, 23, 23) at the corners of half-size pixels -> (N, 44, 44) at the pixels of a stick's tile."""
+    size = (STICK_TILE + 1, STICK_TILE + 1)
+    corners = functional.interpolate(costs[:, None], size=size, mode="bilinear", align_corners=True)
     return functional.avg_pool2d(corners, 2, stride=1)[:, 0]
 
 
@@ -165,6 +216,12 @@ def _tile(control: str) -> tuple[slice, slice]:
     """Rows and columns of a control's tile."""
     (x, y), size = TILE_XY[control], tile_size(control)
     return slice(y, y + size), slice(x, x + size)
+
+
+def _clicks(scene: Scene, stick: str) -> bool:
+    """Whether a click of a stick shows in its moving picture, and that looks the same tilted."""
+    moves = [part for part in scene.parts if part.kind == "move" and part.stick == stick]
+    return any(part.pressed is not None and part.off_centre is None for part in moves)
 
 
 def _disc(scene: Scene, stick: str) -> Tensor:

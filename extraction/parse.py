@@ -86,7 +86,7 @@ class ParserNet(nn.Module):
         return recalled
 
     def forward(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
-        """Two frames' channels (N, 7, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
+        """Two frames' channels (N, 9, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
 
         remembered: (N or 1, C, 22, 54), see ``remember``.
         """

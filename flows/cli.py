@@ -400,11 +400,12 @@ def _resolve_device(device: Device) -> str:
     return "cuda" if device is not Device.CPU and torch.cuda.is_available() else "cpu"
 
 
-def _write_png(path: Path, rgba: np.ndarray) -> None:
-    """Write a picture; OSError where that is not possible."""
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    """Write an (H, W, 3 or 4) uint8 picture, RGB or RGBA; OSError where that is not possible."""
     import cv2
 
-    ok, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
-    assert ok, "a uint8 RGBA picture always encodes"
+    order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    ok, data = cv2.imencode(".png", cv2.cvtColor(picture, order), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    assert ok, "a uint8 picture always encodes"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.tobytes())

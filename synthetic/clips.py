@@ -98,21 +98,22 @@ def truth_table(states: States, fps: float) -> pa.Table:
     return pa.table(columns, schema=TRUTH_SCHEMA)
 
 
-def make_evaluation(out: Path, seed: int, per_family: int = 3) -> list[Path]:
-    """One case per library drawing, at most ``per_family`` each, on games that training never sees.
+def make_evaluation(out: Path, seed: int, per_family: int = 2) -> list[Path]:
+    """One case per drawing, ``per_family`` drawings of each family, on games that training never sees.
 
-    The first drawing of every family comes first. Complete cases are kept, so that a second call goes on.
+    The first drawing of every family comes first, then others, of another style in each family. Complete cases
+    are kept, so that a second call goes on.
     """
     families: dict[str, list[Template]] = {}
     for template in library().values():
         families.setdefault(template.family, []).append(template)
     cases: list[Path] = []
     for turn in range(per_family):
-        for family in sorted(families):
-            if turn < len(families[family]):
-                template = families[family][turn]
-                options, states = _draw_case(np.random.default_rng((seed, len(cases))), len(cases) + turn)
-                cases.append(render_clip(out / template.id.replace("/", "_"), template, states, options))
+        for position, family in enumerate(sorted(families)):
+            drawings = families[family]
+            template = drawings[1 + (3 * position + 7 * (turn - 1)) % (len(drawings) - 1) if turn else 0]
+            options, states = _draw_case(np.random.default_rng((seed, len(cases))), len(cases) + turn)
+            cases.append(render_clip(out / template.id.replace("/", "_"), template, states, options))
     return cases
 
 

@@ -42,7 +42,7 @@ UNDRAWN: Final = 0.2  # share of samples that must be read without the template'
 class Batch:
     """N training pairs with their truth.
 
-    previous, current: (N, 7, 88, 108) float32, two frames' channels; reference: (N, 13, 88, 108), see ``evidence``.
+    previous, current: (N, 9, 88, 108) float32, two frames' channels; reference: (N, 13, 88, 108), see ``evidence``.
     buttons: (N, 17) float32 of 0 and 1.
     known: (N, 17) bool, whether the overlay shows the button. sticks: (N, 2, 2) float32 in stick units.
     sticks_known: (N, 2) bool. gain: (N, 2, 2) float32, stick units per half tile.

@@ -73,12 +73,25 @@ def test_a_pressed_tile_is_nearer_to_the_pressed_picture(button: str) -> None:
     states = States.rest()
     states.buttons[0, BUTTON_INDEX[button]] = True
     own = panel_of(template, States.rest())
-    rest, pressed, unlike = compare(panel_of(template, states), reference_of(template), own)[0, :3]
+    found = compare(panel_of(template, states), reference_of(template), own)[0]
+    rest, pressed, unlike, _, lean, gone = found
     for name in BUTTONS[:10]:
         x, y = TILE_XY[name]
         tile = (slice(y + 5, y + 11), slice(x + 5, x + 11))  # neighbours reach into the margin
         assert (pressed[tile].mean() < rest[tile].mean()) == (name == button), name
         assert (unlike[tile].mean() > 0.05) == (name == button), name
+        assert lean[tile].mean() == pytest.approx(1 if name == button else -1, abs=0.5), name
+        assert gone[tile].mean() == pytest.approx(float(name == button), abs=0.3), name
+
+
+@pytest.mark.parametrize("clicked", [False, True])
+def test_a_click_tells_wherever_the_stick_stands(clicked: bool) -> None:
+    template = library()["xbox_one/dark"]
+    states = States.rest()
+    states.sticks[0, 0], states.buttons[0, BUTTON_INDEX["left_thumb"]] = (0.7, -0.5), clicked
+    lean = compare(panel_of(template, states), reference_of(template), panel_of(template, States.rest()))[0, 4]
+    x, y = TILE_XY["left_thumb"]
+    assert lean[y, x] == pytest.approx(1 if clicked else -1, abs=0.6)
 
 
 def test_an_undrawn_skin_lends_its_geometry_only() -> None:
