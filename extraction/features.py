@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final, Self
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent overlay
 TEMPLATE_WIDTHS: Final = (110, 180, 360)  # px; overlays are 90 to 500 px wide in a frame
 TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
+PATIENCE: Final = 50  # templates without kept keypoints, from which on a person is told what takes so long
 SHORT: Final = 32  # dimensions of a short descriptor
 BLOCK: Final = 256  # descriptors that are compared at once: their similarities stay in the cache
 KEPT_PER_VIEW: Final = 300
@@ -80,9 +81,7 @@ def template_keypoints(template: Template) -> Keypoints:
 
     Kept in the user's cache folder under a name made from all that they depend on.
     """
-    settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, cv2.__version__)
-    digest = hashlib.sha256(repr(settings).encode() + content_of(template))
-    path = user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.npz"
+    path = _cache_path(template)
     try:
         with np.load(path) as arrays:
             return Keypoints(*(arrays[name] for name in Keypoints.__dataclass_fields__))
@@ -90,6 +89,12 @@ def template_keypoints(template: Template) -> Keypoints:
         keypoints = _compute_template_keypoints(template)
         _store(path, keypoints)
         return keypoints
+
+
+def _cache_path(template: Template) -> Path:
+    settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, cv2.__version__)
+    digest = hashlib.sha256(repr(settings).encode() + content_of(template))
+    return user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +114,10 @@ class Index:
 
 @lru_cache(maxsize=2)
 def index_of(templates: tuple[Template, ...]) -> Index:
-    """The index of templates; those that have hardly any keypoints are left out.
-
-    The first time on a machine, keypoints of some hundred templates take most of a minute.
-    """
+    """The index of templates; those that have hardly any keypoints are left out."""
+    unknown = sum(not _cache_path(template).exists() for template in templates)
+    if unknown > PATIENCE:
+        log.warning("working out the keypoints of %d templates: about a minute, once on this machine", unknown)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(template_keypoints, templates))
     rich = [(template, keypoints) for template, keypoints in zip(templates, found, strict=True) if len(keypoints) >= 4]
@@ -135,13 +140,22 @@ def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarra
 
 def _store(path: Path, keypoints: Keypoints) -> None:
     """Write a cache file whole or not at all; a cache that cannot be written is only slower."""
+    partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+            partial = Path(file.name)
             np.savez(file, **{name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__})
-        os.replace(file.name, path)
+        os.replace(partial, path)
     except OSError as error:
-        log.warning("cannot keep template keypoints in %s: %s", path.parent, error.strerror)
+        _tell_once(f"cannot keep template keypoints in {path.parent}: {error.strerror}")
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+@cache
+def _tell_once(text: str) -> None:
+    log.warning(text)
 
 
 def _compute_template_keypoints(template: Template) -> Keypoints:

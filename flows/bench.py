@@ -56,6 +56,7 @@ def measure(folder: Path) -> Table:
     frames, decode_s = decode(short)
     runs = [Extraction(**_in_child("extract", str(video), str(folder / video.stem))) for video in (short, long)]
     pairs_per_s = _in_child("render", str(RENDER_GROUPS))["pairs_per_s"]
+    templates = _in_child("library")
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
 
@@ -69,6 +70,8 @@ def measure(folder: Path) -> Table:
     table.add_row(f"peak memory, {SHORT_S:.0f} s video", f"{runs[0].peak_mib:.0f} MiB")
     table.add_row(f"peak memory, {LONG_S:.0f} s video", f"{runs[1].peak_mib:.0f} MiB")
     table.add_row("training pairs rendered", f"{pairs_per_s:.0f} pairs/s")
+    table.add_row(f"{templates['count']:.0f} templates loaded", f"{templates['load_s']:.1f} s")
+    table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
     return table
 
 
@@ -136,7 +139,27 @@ def _render(groups: str) -> dict[str, float]:
     return {"pairs_per_s": int(groups) * GROUP / (time.perf_counter() - started)}
 
 
-_CHILDREN: Final[dict[str, Callable[..., dict[str, float]]]] = {"extract": _extract, "render": _render}
+def _library() -> dict[str, float]:
+    import torch
+
+    from templates.catalogue import library
+    from templates.controls import States
+    from templates.draw import draw_rgba
+
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    templates = library()
+    loaded = time.perf_counter()
+    for template in templates.values():
+        draw_rgba(template, States.rest(), 300)
+    return {"count": len(templates), "load_s": loaded - started, "draw_s": time.perf_counter() - loaded}
+
+
+_CHILDREN: Final[dict[str, Callable[..., dict[str, float]]]] = {
+    "extract": _extract,
+    "render": _render,
+    "library": _library,
+}
 
 if __name__ == "__main__":
     main()
