@@ -117,8 +117,9 @@ class Activity:
 def measure_activity(crops: np.ndarray, rest: np.ndarray) -> Activity:
     """Activity of (N, h, w, 3) uint8 crops around their rest picture (h, w, 3)."""
     apart = np.abs(crops.astype(np.int16) - rest).mean(3, dtype=np.float32) / 255
-    usual, lively = np.quantile(apart, (0.6, 0.985), axis=0)
-    motion, peaks = np.maximum(apart.mean(0) - usual, 0), np.maximum(lively - 1.5 * usual, 0)
+    calm, usual, lively = np.quantile(apart, (0.35, 0.6, 0.985), axis=0)  # a stick may be away half of the time
+    motion, peaks = np.maximum(apart.mean(0) - calm, 0), np.maximum(lively - 1.5 * usual, 0)
+    motion = np.minimum(motion, np.quantile(motion, 0.95))  # a bright button may not outweigh a pale stick
     return Activity(motion.astype(np.float32), peaks.astype(np.float32))
 
 

@@ -43,9 +43,9 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
 def test_imported_skins_are_read(case: str, imported: dict[str, Template], tmp_path: Path) -> None:
     scores, chunks, _ = read(case, imported, tmp_path)
     assert scores is not None
-    assert scores.stick_r2 is not None and scores.stick_r2 >= 0.85
-    assert scores.button_accuracy >= 0.975
-    assert scores.macro_f1 >= 0.80
+    assert (scores.stick_r2_mean or 0) >= 0.85
+    assert (scores.button_accuracy or 0) >= 0.975
+    assert (scores.macro_f1 or 0) >= 0.80
     if case == "dev_doom_dualsense":  # nobody plays from second 22 on
         assert [chunk["kept"] for chunk in chunks] == [True, False, True]
 
@@ -56,4 +56,4 @@ def test_a_template_made_from_a_video_alone_reads_its_sticks(tmp_path: Path) -> 
     adopted = adopt(REALSET / "dev_atari_x360" / "video.mp4", box, layout)
     save_template(adopted.scene, adopted.pictures, tmp_path / "mine")
     scores, _, _ = read("dev_atari_x360", load_templates(tmp_path / "mine"), tmp_path / "out")
-    assert scores is not None and scores.stick_r2 is not None and scores.stick_r2 >= 0.7
+    assert scores is not None and (scores.stick_r2_mean or 0) >= 0.7

@@ -59,7 +59,7 @@ def test_help_answers_before_anything_heavy_is_imported() -> None:
         ("extract", "a.mp4", "--out", "o", "--box", "1,2,0,4", "--family", "snes"),  # no width
         ("extract", "a.mp4", "--out", "o", "--device", "abacus"),
         ("extract", "a.mp4", "--out", "o", "--active-fraction", "2"),
-        ("templates", "import", "retrospy", "a", "--out", "o"),  # a program that is not supported
+        ("templates", "import", "nohboard", "a", "--out", "o"),  # a program that is not supported
         ("templates", "show", "no/such"),
         ("templates", "show", "snes/own", "--state", "jump"),  # no such control
         ("nonsense",),
