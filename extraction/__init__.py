@@ -5,11 +5,12 @@ video       path -> timestamped frames
 features    pictures -> keypoints, of templates and of what stands still
 locate      keypoints + templates -> Placement
 rectify     frame + Placement -> panel, one tile per control
-evidence    panel + template -> the parser's input
+evidence    panel + template + the video's own rest picture -> the parser's input
 parse       input -> raw readings (SegFormer)
 normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
 filters     chunk -> Reject | None
 shards      labels and frames <-> Parquet
 extract     the chain for one video
 score       readings against a ground-truth log
+adopt       a video that shows an unknown skin -> a template
 """

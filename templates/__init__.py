@@ -2,8 +2,11 @@
 
 controls    the names, order and ranges of one controller state
 scene       a template: a canvas and an ordered list of parts
-families    family drawing + style -> Scene, for the library's own templates
+drawings    the library's SVG and TOML files
+markup      SVG and CSS, as far as drawings need them
+families    a drawing + a style -> Scene, for the library's own templates
 catalogue   the library, and templates on disk
 importers   skins of overlay programs -> Scene
 draw        Scene + states -> pictures
+sheet       all templates in one picture
 """
