@@ -57,6 +57,8 @@ class Program(StrEnum):
     INPUT_OVERLAY = "input-overlay"
     RETROSPY = "retrospy"
     VSCVIEW = "vscview"
+    GAMEPADVIEWER = "gamepadviewer"
+    OPEN_JOYSTICK_DISPLAY = "open-joystick-display"
 
 
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video files, or folders of videos.")]
