@@ -216,14 +216,14 @@ def code_version() -> str:
 class _Raw:
     """What the pass over the video gathered on T frames.
 
-    pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. buttons: (T, 17) bool, False
-    where unknown. sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. confidence: (T,) float32.
-    jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
+    pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. logits: (T, 17) float16.
+    sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. confidence: (T,) float32. jpeg_bytes: (T,) int64
+    length of each frame in the spool, in order; all 0 without frames.
     """
 
     pts_s: np.ndarray
     place: np.ndarray
-    buttons: np.ndarray
+    logits: np.ndarray
     sticks: np.ndarray
     confidence: np.ndarray
     jpeg_bytes: np.ndarray
@@ -349,14 +349,15 @@ class _Job:
         return shown
 
     def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
-        """Calibrate the sticks of the whole video."""
+        """What only the whole video tells: the sticks' calibration, and which presses are none."""
         calibration = calibrate(raw.sticks, self.options.percentile)
+        known = self._shown()[raw.place]
         labels = Labels(
             frame_index=np.arange(len(raw.pts_s)),
             pts_s=raw.pts_s,
             covered=raw.place >= 0,
-            known=self._shown()[raw.place],
-            buttons=raw.buttons,
+            known=known,
+            buttons=decide_buttons(raw.logits.astype(np.float32), known[:, : len(BUTTONS)]),
             sticks=apply_calibration(raw.sticks, calibration),
             confidence=raw.confidence,
         )
@@ -458,11 +459,11 @@ def _pack_batch(batch: _Batch, masks: Sequence[tuple[slice, slice]]) -> list[byt
 def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np.ndarray) -> _Raw:
     """Labels of one batch, as far as they do not need the whole video. ``shown``: (19,) bool."""
     known = np.broadcast_to(shown, (len(batch.pts_s), len(shown)))
-    known_buttons, known_sticks = known[:, : len(BUTTONS)], known[:, len(BUTTONS) :]
+    known_sticks = known[:, len(BUTTONS) :]
     return _Raw(
         pts_s=np.array(batch.pts_s),
         place=np.full(len(batch.pts_s), batch.place, np.int16),
-        buttons=decide_buttons(readings.logits, known_buttons),
+        logits=readings.logits.astype(np.float16),
         sticks=np.where(known_sticks[:, :, None], readings.sticks, np.float32(np.nan)),
         confidence=score_confidence(readings.logits, readings.stick_certainty, known),
         jpeg_bytes=jpeg_bytes,

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -28,8 +28,11 @@ CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent ov
 TEMPLATE_WIDTHS: Final = (110, 180, 360)  # px; overlays are 90 to 500 px wide in a frame
 TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
 PATIENCE: Final = 50  # templates without kept keypoints, from which on a person is told what takes so long
+PACKED_UNIT: Final = 512  # a kept descriptor's entry of 1; all but a few lie below 0.5, and bytes saturate there
 SHORT: Final = 32  # dimensions of a short descriptor
+AXES_EVERY: Final = 8  # descriptors of which one is asked for the main axes
 BLOCK: Final = 256  # descriptors that are compared at once: their similarities stay in the cache
+MEDIAN_ROWS: Final = 16
 KEPT_PER_VIEW: Final = 300
 KEPT_PER_FRAME: Final = 3000
 STILL_RADIUS_PX: Final = 1.5
@@ -81,18 +84,29 @@ def template_keypoints(template: Template) -> Keypoints:
 
     Kept in the user's cache folder under a name made from all that they depend on.
     """
+    return _unpack(_packed_keypoints(template))
+
+
+def _packed_keypoints(template: Template) -> Keypoints:
+    """The same with descriptors in bytes: reading and joining some hundred templates is bound by memory."""
     path = _cache_path(template)
     try:
         with np.load(path) as arrays:
             return Keypoints(*(arrays[name] for name in Keypoints.__dataclass_fields__))
     except (OSError, ValueError, KeyError, BadZipFile):  # absent, or damaged by a full disk: made anew
-        keypoints = _compute_template_keypoints(template)
+        found = _compute_template_keypoints(template)
+        packed = (found.descriptors * PACKED_UNIT).round().clip(0, 255).astype(np.uint8)
+        keypoints = replace(found, descriptors=packed)
         _store(path, keypoints)
         return keypoints
 
 
+def _unpack(packed: Keypoints) -> Keypoints:
+    return replace(packed, descriptors=packed.descriptors.astype(np.float32) / PACKED_UNIT)
+
+
 def _cache_path(template: Template) -> Path:
-    settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, cv2.__version__)
+    settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, PACKED_UNIT, cv2.__version__)
     digest = hashlib.sha256(repr(settings).encode() + content_of(template))
     return user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.npz"
 
@@ -101,15 +115,19 @@ def _cache_path(template: Template) -> Path:
 class Index:
     """The keypoints of many templates, and a short form of their descriptors to search in.
 
-    keypoints: of all templates, one after the other; ``ends`` (T,) says where each one's end. axes: (128, SHORT) the
-    main axes of the descriptors. short: (M, SHORT) the descriptors along them.
+    packed: of all templates, one after the other, descriptors in bytes; ``ends`` (T,) says where each one's end.
+    axes: (128, SHORT) the main axes of the descriptors. short: (M, SHORT) the descriptors along them.
     """
 
     templates: tuple[Template, ...]
-    keypoints: Keypoints
+    packed: Keypoints
     ends: np.ndarray
     axes: np.ndarray
     short: np.ndarray
+
+    def keypoints(self, part: slice | np.ndarray) -> Keypoints:
+        """Some of all keypoints."""
+        return _unpack(self.packed[part])
 
 
 @lru_cache(maxsize=2)
@@ -119,13 +137,18 @@ def index_of(templates: tuple[Template, ...]) -> Index:
     if unknown > PATIENCE:
         log.warning("working out the keypoints of %d templates: about a minute, once on this machine", unknown)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(template_keypoints, templates))
+        found = list(pool.map(_packed_keypoints, templates))
     rich = [(template, keypoints) for template, keypoints in zip(templates, found, strict=True) if len(keypoints) >= 4]
     everything = Keypoints.join([keypoints for _, keypoints in rich])
-    _, axes = np.linalg.eigh(everything.descriptors.T @ everything.descriptors)
+    sample = _unpack(everything[::AXES_EVERY]).descriptors
+    _, axes = np.linalg.eigh(sample.T @ sample)
     axes = np.ascontiguousarray(axes[:, -SHORT:])
+    short = np.empty((len(everything), SHORT), np.float32)
+    for start in range(0, len(everything), BLOCK):
+        part = slice(start, start + BLOCK)
+        short[part] = _unpack(everything[part]).descriptors @ axes
     ends = np.cumsum([len(keypoints) for _, keypoints in rich])
-    return Index(tuple(template for template, _ in rich), everything, ends, axes, everything.descriptors @ axes)
+    return Index(tuple(template for template, _ in rich), everything, ends, axes, short)
 
 
 def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
@@ -133,9 +156,13 @@ def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarra
     (M,) the cosine of the whole descriptors.
     """
     short = (still.descriptors @ index.axes).T
-    blocks = range(0, len(index.short), BLOCK)
-    nearest = np.concatenate([(index.short[i : i + BLOCK] @ short).argmax(1) for i in blocks])
-    return nearest, np.einsum("ij,ij->i", index.keypoints.descriptors, still.descriptors[nearest])
+    nearest = np.empty(len(index.short), np.int64)
+    cosine = np.empty(len(index.short), np.float32)
+    for start in range(0, len(index.short), BLOCK):
+        part = slice(start, start + BLOCK)
+        nearest[part] = (index.short[part] @ short).argmax(1)
+        cosine[part] = np.einsum("ij,ij->i", index.keypoints(part).descriptors, still.descriptors[nearest[part]])
+    return nearest, cosine
 
 
 def _store(path: Path, keypoints: Keypoints) -> None:
@@ -192,9 +219,40 @@ def still_keypoints(greys: Sequence[np.ndarray], median: np.ndarray) -> Keypoint
 
 
 def median_of(frames: np.ndarray) -> np.ndarray:
-    """(N, ...) uint8 -> (...) uint8, the lower median."""
-    middle = (len(frames) - 1) // 2
-    return np.asarray(np.partition(frames, middle, axis=0)[middle])
+    """(N, H, ...) uint8 -> (H, ...) uint8, the lower median.
+
+    By Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M): it compares whole
+    pictures, which processors do many pixels at a time, some rows after others, so that they stay in the cache.
+    """
+    bands = [frames[:, row : row + MEDIAN_ROWS] for row in range(0, frames.shape[1], MEDIAN_ROWS)]
+    return np.concatenate([_sorted_pictures(band)[(len(frames) - 1) // 2] for band in bands])
+
+
+def _sorted_pictures(pictures: np.ndarray) -> np.ndarray:
+    """(N, ...) uint8, every pixel's values in order along N."""
+    ordered = pictures.copy()
+    for first, second in _exchanges(len(pictures)):
+        low = np.minimum(ordered[first], ordered[second])
+        np.maximum(ordered[first], ordered[second], out=ordered[second])
+        ordered[first] = low
+    return ordered
+
+
+@cache
+def _exchanges(count: int) -> list[tuple[int, int]]:
+    """The pairs to put in order, one after the other, that sort ``count`` values."""
+    pairs = []
+    top = 1 << max(0, count - 1).bit_length() >> 1
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(count - d) if i & p == r]
+            if q == p:
+                break
+            q, r, d = q // 2, p, q - p
+        p //= 2
+    return pairs
 
 
 def _recurring(keypoints: Keypoints, owner: np.ndarray, needed: int) -> Keypoints:

@@ -207,13 +207,12 @@ def _shortlist(index: Index, still: Keypoints) -> list[tuple[Template, Keypoints
     votes = []
     for template, start, end in zip(index.templates, (0, *index.ends), index.ends, strict=False):
         part = slice(start, end)
-        keypoints = index.keypoints[part]
-        use = np.flatnonzero(similarity[part] > SIMILARITY)
-        agree = _agreeing(keypoints[use], still[nearest[part][use]], template.scene.canvas)
-        distinct = _distinct(keypoints.points[use[agree]], template.scene.canvas[0])
-        votes.append((len(distinct), template, keypoints))
+        use = start + np.flatnonzero(similarity[part] > SIMILARITY)
+        keypoints = index.packed[use]
+        agree = _agreeing(keypoints, still[nearest[use]], template.scene.canvas)
+        votes.append((len(_distinct(keypoints.points[agree], template.scene.canvas[0])), template, part))
     votes.sort(key=lambda each: -each[0])
-    return [(template, keypoints) for count, template, keypoints in votes[:SHORTLIST] if count]
+    return [(template, index.keypoints(part)) for count, template, part in votes[:SHORTLIST] if count]
 
 
 def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from templates.controls import BUTTON_INDEX, STICKS
+from templates.controls import BUTTON_INDEX, BUTTONS, STICKS
 
 # All in units of the template's travel.
 REST_ZONE: Final = 0.3  # a stick at rest stands at most this far from the template's centre
@@ -21,6 +21,8 @@ MIN_REST_SHARE: Final = 0.4  # of the frames in the zone; a stick that only pass
 MIN_REST_FRAMES: Final = 10
 # Below this a stick was hardly used: dividing would turn noise into actions.
 MIN_SCALE: Final = 0.5
+
+SWITCH: Final = 2.0  # logits that a press or a release must outweigh
 
 # A d-pad cannot be pressed on opposite sides.
 OPPOSITES: Final = (("dpad_up", "dpad_down"), ("dpad_left", "dpad_right"))
@@ -78,19 +80,44 @@ def apply_calibration(sticks: np.ndarray, calibration: Calibration) -> np.ndarra
 
 
 def decide_buttons(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which buttons are held: (T, 17) bool, False where unknown.
+    """Which buttons are held in a whole video: (T, 17) bool, False where unknown.
 
-    logits: (T, 17), positive means held. known: (T, 17) bool. Of two opposite d-pad directions that both
-    look held, the likelier one is.
+    logits: (T, 17), positive means held. known: (T, 17) bool. The likeliest course of events (Viterbi): every
+    press and release costs ``SWITCH``, so that one doubtful frame does not make a press and a certain one does, and
+    no begin is moved. Of two opposite d-pad directions one is held at most.
     """
-    held: np.ndarray = np.logical_and(logits > 0, known)
-    for names in OPPOSITES:
-        a, b = (BUTTON_INDEX[name] for name in names)
-        both = held[:, a] & held[:, b]
-        first_wins = logits[:, a] >= logits[:, b]
-        held[both & first_wins, b] = False
-        held[both & ~first_wins, a] = False
+    alone = [i for i in range(len(BUTTONS)) if not any(BUTTONS[i] in pair for pair in OPPOSITES)]
+    rivals = np.array([*([BUTTON_INDEX[name] for name in pair] for pair in OPPOSITES), *([i, i] for i in alone)])
+    gains = np.zeros((len(logits), len(rivals), 3), np.float32)  # of holding nothing, the first, the second
+    gains[..., 1:] = np.where(known, logits, 0)[:, rivals]
+    gains[:, len(OPPOSITES) :, 2] = -np.inf
+    course = _likeliest_course(gains)
+    held = np.zeros(logits.shape, bool)
+    for position, (first, second) in enumerate(rivals):
+        held[:, second] |= course[:, position] == 2
+        held[:, first] |= course[:, position] == 1
+    held &= known
     return held
+
+
+def _likeliest_course(gains: np.ndarray) -> np.ndarray:
+    """(T, K, S) gain of each of S states of K variables -> (T, K) the states that gain most, changes paid."""
+    length, count, states = gains.shape
+    came_from = np.empty(gains.shape, np.int8)
+    stay = np.broadcast_to(np.arange(states, dtype=np.int8), (count, states))
+    total = np.zeros((count, states), np.float32)
+    for t in range(length):
+        best = total.argmax(1)[:, None]
+        changed = np.take_along_axis(total, best, 1) - SWITCH
+        came_from[t] = np.where(changed > total, best, stay)
+        total = np.maximum(total, changed) + gains[t]
+        total -= total.max(1, keepdims=True)  # only differences count; sums over hours would lose them
+    course = np.empty((length, count), np.int8)
+    state = total.argmax(1)
+    for t in reversed(range(length)):
+        course[t] = state
+        state = came_from[t, np.arange(count), state]
+    return course
 
 
 def score_confidence(logits: np.ndarray, stick_certainty: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -344,14 +344,14 @@ def train_parser(
     faults = Faults(debug)
     with faults.told(), progress_bar() as bar:
         from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
+        from synthetic.split import training_templates
         from synthetic.training import CONFIGS, train
-        from templates.catalogue import library
 
         recipe = CONFIGS[config.value]
         task = bar.add_task("training", total=recipe.samples)
         weights = train(
             recipe,
-            library(),
+            training_templates(),
             Backgrounds(TRAIN_PATH),
             Backgrounds(EVAL_PATH),
             run or Path("runs") / config.value,

@@ -3,6 +3,7 @@
 states        what hands do on a pad
 games         real games that play themselves, for backgrounds
 backgrounds   pairs of game frames to draw overlays on
+split         which drawings training sees, and which are kept to judge it
 pads          random pads that nobody drew
 degrade       what capture and encoding do to a picture
 compose       overlay over game -> training pairs

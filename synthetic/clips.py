@@ -1,7 +1,8 @@
 """Whole clips with their truth: a real game, played by logged states, with a library overlay drawn over it.
 
 A case is a folder with ``video.mp4``, ``truth.parquet`` (one row per frame) and ``case.json`` (what was
-made, where the overlay is, which controls it shows); ``case.json`` is written last and marks it complete.
+made, where the overlay is, which controls it shows, whether the drawing is kept from training); ``case.json`` is
+written last and marks it complete.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from synthetic.backgrounds import draw_aspect, to_video
 from synthetic.games import EVAL_GAMES, open_game
+from synthetic.split import is_unseen
 from synthetic.states import draw_states
 from templates.catalogue import Template, library
 from templates.controls import BUTTONS, STICKS, TRIGGERS, States
@@ -36,6 +38,13 @@ TRUTH_SCHEMA: Final = pa.schema(
 
 Corner = Literal["bottom-left", "bottom-right", "top-left", "top-right", "bottom"]
 _CORNERS: Final[tuple[Corner, ...]] = ("bottom-left", "bottom-right", "top-left", "top-right", "bottom")
+Codec = Literal["h264", "vp9"]
+# What streams come in: size, frames per second, and about the bitrate in kbit/s that each codec is given for it.
+_STREAMS: Final[tuple[tuple[tuple[int, int], int, dict[Codec, int]], ...]] = (
+    ((854, 480), 30, {"h264": 1000, "vp9": 600}),
+    ((1280, 720), 60, {"h264": 3200, "vp9": 2200}),
+    ((1920, 1080), 60, {"h264": 6000, "vp9": 4500}),
+)
 _STICK_TITLES: Final = {"j_left": "left_stick", "j_right": "right_stick"}  # as case.json calls them
 _DRAWN_AT_ONCE: Final = 32  # frames of overlay held in memory
 _BT709: Final = 1  # the number that ITU-T H.273 gives to its primaries, transfer and matrix
@@ -58,8 +67,13 @@ class ClipOptions(BaseModel):
     margin_px: int = 16
     """Between the overlay and the edges of the video."""
     opacity: float = Field(1.0, gt=0, le=1)
-    crf: int = Field(26, ge=0, le=51)
+    codec: Codec = "h264"
+    kbps: int | None = Field(None, ge=50)
+    """Mean bitrate, as a stream has it; else the quality is constant."""
+    crf: int = Field(26, ge=0, le=63)
+    """That quality, as the codec counts it."""
     preset: str = "veryfast"
+    """Effort of the H.264 encoder."""
     seed: int = 0
 
 
@@ -77,6 +91,7 @@ def render_clip(folder: Path, template: Template, states: States, options: ClipO
         "name": folder.name,
         "overlay": template.id,
         "family": template.family,
+        "unseen": is_unseen(template.id),
         "seconds": len(states) / options.fps,
         **options.model_dump(),
         "boxes": [[0.0, *corner, *raster.size_wh]],
@@ -98,23 +113,29 @@ def truth_table(states: States, fps: float) -> pa.Table:
     return pa.table(columns, schema=TRUTH_SCHEMA)
 
 
-def make_evaluation(out: Path, seed: int, per_family: int = 2) -> list[Path]:
-    """One case per drawing, ``per_family`` drawings of each family, on games that training never sees.
+def make_evaluation(out: Path, seed: int) -> list[Path]:
+    """Three cases per family, on games that training never sees: two drawings that it sees and one that it does not.
 
-    The first drawing of every family comes first, then others, of another style in each family. Complete cases
-    are kept, so that a second call goes on.
+    The first drawing of every family comes first, then one of another style in each family, then one that is kept
+    from training. Complete cases are kept, so that a second call goes on.
     """
     families: dict[str, list[Template]] = {}
     for template in library().values():
         families.setdefault(template.family, []).append(template)
     cases: list[Path] = []
-    for turn in range(per_family):
+    for turn in range(3):
         for position, family in enumerate(sorted(families)):
-            drawings = families[family]
-            template = drawings[1 + (3 * position + 7 * (turn - 1)) % (len(drawings) - 1) if turn else 0]
+            template = _choose_drawing(families[family], turn, position)
             options, states = _draw_case(np.random.default_rng((seed, len(cases))), len(cases) + turn)
             cases.append(render_clip(out / template.id.replace("/", "_"), template, states, options))
     return cases
+
+
+def _choose_drawing(drawings: list[Template], turn: int, position: int) -> Template:
+    """Of one family: its first drawing, then another that training sees, then one that it does not."""
+    unseen = [template for template in drawings if is_unseen(template.id)]
+    others = [template for template in drawings[1:] if not is_unseen(template.id)]
+    return (drawings[:1], others, unseen)[turn][3 * position % (1, len(others), len(unseen))[turn]]
 
 
 def make_sample(out: Path) -> Path:
@@ -131,18 +152,21 @@ def make_sample(out: Path) -> Path:
 def _draw_case(rng: np.random.Generator, turn: int) -> tuple[ClipOptions, States]:
     """How one evaluation clip is made: a Doom game for an even ``turn``, an Atari game for an odd one."""
     games = [name for name in EVAL_GAMES if name.startswith(("doom", "atari")[turn % 2])]
-    fps = int(rng.choice([60, 60, 30]))
+    size, fps, rates = _STREAMS[rng.integers(len(_STREAMS))]
+    codec: Codec = "vp9" if rng.random() < 0.5 else "h264"
     options = ClipOptions(
         game=str(rng.choice(games)),
         fps=fps,
+        size=size,
         width_px=round(float(np.exp(rng.uniform(np.log(120), np.log(420))))),
         place=_CORNERS[rng.integers(len(_CORNERS))],
         margin_px=int(rng.integers(0, 40)),
-        opacity=round(float(rng.choice([1.0, rng.uniform(0.5, 1.0)])), 2),
-        crf=int(rng.integers(23, 30)),
+        opacity=round(float(rng.choice([1.0, rng.uniform(0.4, 1.0)])), 2),
+        codec=codec,
+        kbps=rates[codec],
         seed=int(rng.integers(2**31)),
     )
-    return options, draw_states(rng, round(rng.uniform(12, 20)) * fps, fps)
+    return options, draw_states(rng, round(rng.uniform(10, 14)) * fps, fps)
 
 
 def find_corner(size_wh: tuple[int, int], options: ClipOptions) -> tuple[int, int]:
@@ -192,12 +216,11 @@ def _play(states: States, options: ClipOptions) -> Iterator[np.ndarray]:
 
 
 def _encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> None:
-    """H.264, yuv420p, BT.709, as most videos come."""
+    """yuv420p, BT.709, as most videos come."""
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=options.fps, options={"crf": str(options.crf), "preset": options.preset}
-        )
+        encoder, settings = _encoder(options)
+        stream = container.add_stream(encoder, rate=options.fps, options=settings)
         stream.width, stream.height = options.size
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, options.fps)
@@ -212,6 +235,15 @@ def _encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> N
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     os.replace(partial, path)
+
+
+def _encoder(options: ClipOptions) -> tuple[Literal["libx264", "libvpx-vp9"], dict[str, str]]:
+    """The encoder's name and settings."""
+    quality = {"b": f"{options.kbps}k"} if options.kbps else {"crf": str(options.crf)}
+    if options.codec == "h264":
+        return "libx264", {**quality, "preset": options.preset}
+    constant = {} if options.kbps else {"b": "0"}  # libvpx takes crf alone for a limit of its default bitrate
+    return "libvpx-vp9", {**quality, **constant, "deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
 
 
 EVALUATION: Final = Path(".cache/evaluation")

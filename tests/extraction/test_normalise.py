@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.normalise import apply_calibration, calibrate, decide_buttons, find_rest, score_confidence
+from extraction.normalise import OPPOSITES, apply_calibration, calibrate, decide_buttons, find_rest, score_confidence
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS
 
 
@@ -130,6 +130,42 @@ def test_an_unknown_button_is_never_held_and_never_wins_over_a_known_one() -> No
     known[0, BUTTON_INDEX["dpad_up"]] = False
     buttons = decide_buttons(logits_of(dpad_up=9, dpad_down=1), known)
     assert buttons[0].nonzero()[0].tolist() == [BUTTON_INDEX["dpad_down"]]
+
+
+def course_of(*logits: float) -> list[int]:
+    """Whether south is held, frame by frame."""
+    frames = np.full((len(logits), len(BUTTONS)), -5.0, np.float32)
+    frames[:, BUTTON_INDEX["south"]] = logits
+    held = decide_buttons(frames, np.ones(frames.shape, bool))
+    return held[:, BUTTON_INDEX["south"]].astype(int).tolist()
+
+
+def test_one_doubtful_frame_makes_no_press_and_no_release() -> None:
+    assert course_of(-6, -6, 2, -6, -6) == [0, 0, 0, 0, 0]
+    assert course_of(6, 6, -2, 6, 6) == [1, 1, 1, 1, 1]
+
+
+def test_one_certain_frame_does() -> None:
+    assert course_of(-6, -6, 6, -6, -6) == [0, 0, 1, 0, 0]
+    assert course_of(6, 6, -6, 6, 6) == [1, 1, 0, 1, 1]
+
+
+def test_a_press_begins_and_ends_where_its_logits_change_sign_however_faint_they_are_there() -> None:
+    assert course_of(-6, -0.1, 0.1, 6, 6, 0.1, -0.1, -6) == [0, 0, 1, 1, 1, 1, 0, 0]
+
+
+def test_what_lies_hours_back_weighs_nothing() -> None:
+    assert course_of(*[-20] * 20_000, *[3] * 3)[-4:] == [0, 1, 1, 1]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 20))
+def test_no_course_holds_two_opposites_or_an_unknown_button(seed: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    known = rng.random((50, len(BUTTONS))) < 0.9
+    held = decide_buttons(rng.normal(0, spread, known.shape).astype(np.float32), known)
+    assert not (held & ~known).any()
+    for pair in OPPOSITES:
+        assert not held[:, [BUTTON_INDEX[name] for name in pair]].all(1).any()
 
 
 def test_confidence_is_the_mean_certainty_of_known_controls_only() -> None:

@@ -14,6 +14,7 @@ from extraction.score import Log, score
 from synthetic import clips
 from synthetic.clips import ClipOptions, compose_frames, find_corner, render_clip, truth_table
 from synthetic.games import EVAL_GAMES
+from synthetic.split import UNSEEN_STYLES, training_templates
 from synthetic.states import draw_states
 from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS, TRIGGERS, States
@@ -118,25 +119,51 @@ def test_colours_survive_the_video(tmp_path: Path, template: Template) -> None:
     assert decoded == pytest.approx(blue, abs=1.5)
 
 
-def test_evaluation_covers_every_family_first_and_only_on_games_kept_for_it(
+def test_evaluation_shows_each_family_in_two_drawings_that_training_sees_and_one_that_it_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[tuple[str, ClipOptions]] = []
+    made: list[tuple[Template, ClipOptions]] = []
 
     def record(folder: Path, template: Template, states: States, options: ClipOptions) -> Path:
-        made.append((template.family, options))
+        made.append((template, options))
         return folder
 
     monkeypatch.setattr(clips, "render_clip", record)
-    cases = clips.make_evaluation(tmp_path, seed=5, per_family=2)
+    cases = clips.make_evaluation(tmp_path, seed=5)
     families = {template.family for template in library().values()}
-    assert {family for family, _ in made[: len(families)]} == families
-    assert len(set(cases)) == len(cases) == 2 * len(families)
+    assert len(set(cases)) == len(cases) == 3 * len(families)
+    seen, unseen = made[: 2 * len(families)], made[2 * len(families) :]
+    trained = training_templates()
+    for turn in (seen[: len(families)], seen[len(families) :], unseen):
+        assert {template.family for template, _ in turn} == families
+    assert all(template.id in trained for template, _ in seen)
+    assert not any(template.id in trained for template, _ in unseen)
     assert {options.game for _, options in made} <= set(EVAL_GAMES)
+    assert {options.codec for _, options in made} == {"h264", "vp9"}
     first = [options for _, options in made]
     made.clear()
-    clips.make_evaluation(tmp_path, seed=5, per_family=2)
+    clips.make_evaluation(tmp_path, seed=5)
     assert [options for _, options in made] == first  # so that a second call goes on with the same cases
+
+
+def test_training_sees_no_drawing_in_the_styles_that_are_kept_from_it() -> None:
+    styles = {id.split("/")[1] for id in library()} - {id.split("/")[1] for id in training_templates()}
+    assert styles == set(UNSEEN_STYLES)
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp9"])
+def test_a_clip_is_made_with_the_codec_and_about_the_bitrate_that_were_asked_for(
+    tmp_path: Path, template: Template, blinking: States, codec: clips.Codec
+) -> None:
+    pytest.importorskip("ale_py", reason="clips need the games of ale-py")
+    sizes = []
+    for kbps in (200, 4000):
+        options = OPTIONS.model_copy(update={"codec": codec, "kbps": kbps})
+        video = render_clip(tmp_path / str(kbps), template, blinking, options) / "video.mp4"
+        with av.open(str(video)) as container:
+            assert container.streams.video[0].codec_context.name == codec
+        sizes.append(video.stat().st_size)
+    assert sizes[0] < sizes[1] / 2
 
 
 def test_the_sample_of_the_repository_is_whole_small_and_active() -> None:
