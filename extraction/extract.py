@@ -111,7 +111,7 @@ class Reader(Protocol):
 
     @property
     def version(self) -> str: ...
-    def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> PlacedReader: ...
+    def open(self, placement: Placement, frame_wh: tuple[int, int]) -> PlacedReader: ...
 
 
 Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], tuple[list[Placement], Reason | None]]
@@ -150,7 +150,7 @@ def extract_video(
             return Outcome("already_done", video_id, folder, report)
         placements, reason = locate(path, templates, options)
         with VideoReader(path) as video, _partial_folder(folder) as partial:
-            job = _Job(path, video_id, video, templates, placements, parser, options, on_progress)
+            job = _Job(path, video_id, video, placements, parser, options, on_progress)
             report = {
                 "source": str(path),
                 **(job.write(partial) if placements else job.write_nothing(partial, reason)),
@@ -195,8 +195,8 @@ def describe_placement(placement: Placement, info: VideoInfo, last_s: float | No
     start_s = max(placement.start_s, info.start_s)
     end_s = max(info.start_s + (info.duration_s or 0.0), last_s or info.start_s)
     return {
-        "template": placement.template_id,
-        "family": placement.family,
+        "template": placement.template.id,
+        "family": placement.template.family,
         "box": [int(side) for side in placement.box_xywh],
         "inliers": int(placement.inliers),
         "start": round(start_s, 6),
@@ -247,7 +247,6 @@ class _Job:
     path: Path
     video_id: str
     video: VideoReader
-    templates: Mapping[str, Template]
     placements: Sequence[Placement]
     parser: Reader
     options: ExtractOptions
@@ -287,7 +286,7 @@ class _Job:
     def _read(self, spool: BinaryIO) -> _Raw:
         """The one pass: this thread decodes, the others read overlays and pack pictures."""
         size_wh = (self.video.info.width, self.video.info.height)
-        readers = [self.parser.open(self.templates[place.template_id], place, size_wh) for place in self.placements]
+        readers = [self.parser.open(place, size_wh) for place in self.placements]
         masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
         shown = self._shown()
         gathered: list[_Raw] = []
@@ -345,7 +344,7 @@ class _Job:
         """Which controls each placement shows: (N + 1, 19) bool; the last row is "no placement"."""
         shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)
         for i, place in enumerate(self.placements):
-            shown[i] = np.isin(CONTROLS, self.templates[place.template_id].scene.known)
+            shown[i] = np.isin(CONTROLS, place.template.scene.known)
         return shown
 
     def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
@@ -415,7 +414,7 @@ class _Job:
             "fps": f"{info.fps:.6g}" if info.fps else "",
             "size": f"{info.width}x{info.height}",
             "game": "",
-            "template": ",".join(dict.fromkeys(place.template_id for place in self.placements)),
+            "template": ",".join(dict.fromkeys(place.template.id for place in self.placements)),
             "code_version": code_version(),
         }
 

@@ -167,7 +167,7 @@ def _placement(template: Template, affine: np.ndarray, inliers: int, frames: Seq
     high = np.clip(np.round(affine[:, 2] + np.diag(affine[:, :2]) * canvas), low + 1, frame_wh)
     box = (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
     rest = Rectifier(template.scene, affine, frame_wh).rest_panel(frames)
-    return Placement(template.id, template.family, affine, box, inliers, 0.0, math.inf, rest)
+    return Placement(template, affine, box, inliers, 0.0, math.inf, rest)
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Overlay crops -> raw readings: a SegFormer over two consecutive panels side by side.
+"""Overlay crops -> raw readings: a SegFormer over two consecutive panels, one laid on the other.
 
 The network segments: its output is a map of two logits at a quarter of the input's size. "Pressed",
 averaged over a button's tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid
@@ -32,8 +32,7 @@ from extraction.evidence import (
     undrawn,
 )
 from extraction.records import Placement, Readings, SourceError
-from extraction.rectify import PANEL_WH, TILE_XY, Rectifier, tile_size
-from templates.catalogue import Template
+from extraction.rectify import TILE_XY, Rectifier, tile_size
 from templates.controls import BUTTONS, STICKS
 from templates.scene import Scene
 
@@ -62,7 +61,7 @@ class ParserNet(nn.Module):
         self.config = config
         width = config.hidden_sizes[0]
         # The first layer in two: what belongs to the placement is worked out once, not for every frame.
-        self.see = nn.Conv2d(FRAME_CHANNELS, width, 7, STRIDE, 3)
+        self.see = nn.Conv2d(2 * FRAME_CHANNELS, width, 7, STRIDE, 3)
         self.recall = nn.Conv2d(REFERENCE_CHANNELS, width, 7, STRIDE, 3, bias=False)
         self.segformer = SegformerForSemanticSegmentation(
             SegformerConfig(
@@ -81,18 +80,18 @@ class ParserNet(nn.Module):
         self.trust = nn.Parameter(torch.tensor(4.0))
 
     def remember(self, reference: Tensor) -> Tensor:
-        """(N, 13, 88, 108) reference channels -> (N, C, 22, 54), their share of the first layer."""
-        recalled: Tensor = self.recall(torch.cat([reference, reference], 3))
+        """(N, 13, 88, 108) reference channels -> (N, C, 22, 27), their share of the first layer."""
+        recalled: Tensor = self.recall(reference)
         return recalled
 
     def forward(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
         """Two frames' channels (N, 9, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
 
-        remembered: (N or 1, C, 22, 54), see ``remember``.
+        remembered: (N or 1, C, 22, 27), see ``remember``.
         """
-        seen = self.see(torch.cat([previous, current], 3)) + remembered
-        cells = self.segformer(seen).logits
-        pressed, stick = cells[..., PANEL_WH[0] // STRIDE :].unbind(1)  # the right panel is the current frame
+        # Side by side they cost twice the time and read no better (LOG.md).
+        seen = self.see(torch.cat([current, previous], 1)) + remembered
+        pressed, stick = self.segformer(seen).logits.unbind(1)
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
         fit = -functional.avg_pool2d(current[:, STICK_MISFIT], STRIDE)
         stick = stick + self.trust * fit
@@ -170,9 +169,9 @@ class Parser:
         """What identifies the weights in a report."""
         return f"{self.info.get('version', 'unversioned')}-{self.info['sha256'][:8]}"
 
-    def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> PlacedParser:
+    def open(self, placement: Placement, frame_wh: tuple[int, int]) -> PlacedParser:
         """A reader of one placement in frames of ``frame_wh`` pixels."""
-        return PlacedParser(self, template, placement, frame_wh)
+        return PlacedParser(self, placement, frame_wh)
 
     @torch.inference_mode()
     def remember(self, reference: Tensor) -> Tensor:
@@ -190,7 +189,8 @@ class Parser:
 class PlacedParser:
     """Reads one placement's crops. Holds nothing that changes, so that several threads may read at once."""
 
-    def __init__(self, parser: Parser, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> None:
+    def __init__(self, parser: Parser, placement: Placement, frame_wh: tuple[int, int]) -> None:
+        template = placement.template
         self._parser = parser
         self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
         self._gain = stick_gain(template.scene)

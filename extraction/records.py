@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from templates.catalogue import Template
+
 
 class SourceError(Exception):
     """A source that cannot be read. Its text is one sentence: what was expected, found, and what to do."""
@@ -25,6 +27,7 @@ class Reason(StrEnum):
 class Placement:
     """Where one template sits in one video, and when.
 
+    template: what is there; a geometry alone where it is not ``drawn``.
     affine: (2, 3) float64, canvas units -> pixels of the upright frame.
     box_xywh: the canvas in the frame, pixels, clipped to the frame.
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
@@ -35,8 +38,7 @@ class Placement:
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     """
 
-    template_id: str
-    family: str
+    template: Template
     affine: np.ndarray
     box_xywh: tuple[int, int, int, int]
     inliers: int

@@ -313,10 +313,11 @@ def template_from_video(
     faults = Faults(debug)
     with faults.told():
         from extraction.adopt import adopt
+        from extraction.layout import choose_layout
         from templates.catalogue import library, save_template
 
         check_family(family, library())
-        layout = next(template for template in library().values() if template.family == family)
+        layout = choose_layout(library().values(), family, by_hand[2:])
         adopted = adopt(video, by_hand, layout, moves)
         folder = save_template(adopted.scene, adopted.pictures, out_dir)
         _write_png(folder / "fitted.png", adopted.fitted)

@@ -24,7 +24,7 @@ from synthetic.degrade import Degradation, degrade, draw_degradation
 from synthetic.pads import draw_pad
 from synthetic.states import draw_rest_states, draw_state_pairs
 from templates.catalogue import Template
-from templates.controls import BUTTONS, CONTROLS, States
+from templates.controls import BUTTONS, CONTROLS, STICKS, States
 from templates.draw import Raster, draw, rasterise
 
 GROUP: Final = 32
@@ -33,9 +33,11 @@ OVERLAY_WIDTHS: Final = (90.0, 500.0)  # px in the source frame
 # Tiles are cut at no more than WORKING_WIDTH, so a wider overlay is composed at that.
 RASTER_WIDTHS: Final = (92, 108, 128, 150, 174, WORKING_WIDTH)
 OFF_GEOMETRY: Final = 0.08  # of a control's box: how far another skin's control lies from where it is taken to be
+OFF_STICK: Final = 0.15  # of a stick's travel: its middle is measured where it sweeps
+OFF_SIZE: Final = 0.1  # and its size, as a logarithm
 PAD: Final = 0.06  # of the overlay's width, on every side: what a misplaced tile sees
 PADS_SHARE: Final = 0.5
-UNDRAWN: Final = 0.2  # share of samples that must be read without the template's pictures
+UNDRAWN: Final = 0.35  # share of samples that must be read without the template's pictures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +93,8 @@ class Composer:
         opacity = np.where(rng.random(GROUP) < 0.5, 1.0, rng.uniform(0.35, 1.0, GROUP)).astype(np.float32)
         how = draw_degradation(rng, GROUP)
         drawn = rng.random(GROUP) >= UNDRAWN
-        points = torch.from_numpy(_draw_points(rng, template, raster, drawn)).to(self._device)
+        looks_at, tiles = _draw_points(rng, template, raster, drawn)
+        points = torch.from_numpy(looks_at).to(self._device)
         panels = torch.cat(
             [
                 self._render(
@@ -102,7 +105,7 @@ class Composer:
         )
         gain, offset = _draw_looks(rng, opacity, _mean_colours(games[:, 1]), how, drawn)
         panels = undo_look(panels, gain.to(self._device), offset.to(self._device))
-        return Batch(*self._inputs(template, raster, panels, drawn), *self._truth(template, current))
+        return Batch(*self._inputs(template, raster, panels, drawn), *self._truth(template, current, tiles))
 
     def _draw_template(self, rng: np.random.Generator) -> tuple[Template, Raster]:
         """A drawing of the library in its own or other colours, or a pad that nobody drew."""
@@ -166,12 +169,13 @@ class Composer:
                 pair[i, 3:] = misfit
         return pairs[0], pairs[1], shared
 
-    def _truth(self, template: Template, states: States) -> tuple[Tensor, ...]:
+    def _truth(self, template: Template, states: States, tiles: np.ndarray) -> tuple[Tensor, ...]:
+        """Sticks as they stand in their tiles: what is off for a whole video is for its calibration to take out."""
         known = [name in template.scene.known for name in CONTROLS]
         arrays = (
             states.buttons.astype(np.float32),
             np.tile(known[: len(BUTTONS)], (GROUP, 1)),
-            states.sticks,
+            ((states.sticks - tiles[:, :, 0]) / tiles[:, :, 1]).astype(np.float32),
             np.tile(known[len(BUTTONS) :], (GROUP, 1)),
             np.tile(stick_gain(template.scene), (GROUP, 1, 1)),
         )
@@ -234,26 +238,40 @@ def _pad_px(raster: Raster) -> int:
     return round(PAD * raster.size_wh[0])
 
 
-def _draw_points(rng: np.random.Generator, template: Template, raster: Raster, drawn: np.ndarray) -> np.ndarray:
+def _draw_points(
+    rng: np.random.Generator, template: Template, raster: Raster, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Where the panels' pixels look, as a localisation errs: (GROUP, 88, 108, 2) float32.
 
     In a padded picture of the raster, as ``grid_sample`` counts: -1 and 1 are its outer edges, -9 is nowhere.
     A template that was found fits axis by axis: its scale is off by half a percent, its position by half a pixel.
-    A skin that nobody drew borrows the geometry of another, whose box a person gave: every control is off by
-    some of its size.
+    A skin that nobody drew borrows the geometry of another, fitted onto it: every control is off by some of its size.
+
+    Also the same for the sticks' tiles: (GROUP, 2, 2, 2) float32, [left, right] x [shift, size] x [x, y]: where a
+    tile's middle looks, in stick units from the neutral, and how large the tile is against the right size.
     """
     fine = drawn[:, None]
     scale = 1 + rng.normal(0, 1, (GROUP, 2)) * np.where(fine, 0.004, 0.02)
     shift = rng.normal(0, 1, (GROUP, 2)) * np.where(fine, 0.001, 0.008) * raster.size_wh[0] + rng.normal(
         0, 0.3, (GROUP, 2)
     )
-    centre = np.array(raster.size_wh) / 2
+    middle = np.array(raster.size_wh) / 2
     points = np.repeat(tile_map(template.scene)[0][None] * np.float32(raster.scale), GROUP, 0)
+    sticks = np.tile(np.array([[0, 0], [1, 1]], np.float32), (GROUP, len(STICKS), 1, 1))
     for control, box in template.scene.boxes.items():
         (x, y), size = TILE_XY[control], tile_size(control)
-        moved = rng.normal(0, OFF_GEOMETRY, (GROUP, 2)) * box[2:] * raster.scale * ~fine
-        points[:, y : y + size, x : x + size] += moved[:, None, None].astype(np.float32)
-    half_wh = centre + _pad_px(raster)
+        centre, extent = (np.array(box[:2]) + np.array(box[2:]) / 2) * raster.scale, np.array(box[2:]) * raster.scale
+        travel = np.array(template.scene.sticks[control].travel) * raster.scale if control in STICKS else None
+        moved = rng.normal(0, 1, (GROUP, 2)) * ~fine
+        moved *= OFF_GEOMETRY * extent if travel is None else OFF_STICK * travel
+        larger = np.exp(rng.normal(0, OFF_SIZE, (GROUP, 1)) * ~fine)
+        tile = points[:, y : y + size, x : x + size]
+        tile[:] = (tile - centre) * larger[:, None, None] + (centre + moved)[:, None, None]
+        if travel is not None:
+            seen_at = middle + scale * (centre + moved - middle) + shift
+            sticks[:, STICKS.index(control), 0] = (seen_at - centre) / travel
+            sticks[:, STICKS.index(control), 1] = scale * larger
+    half_wh = middle + _pad_px(raster)
     points *= (scale / half_wh).astype(np.float32)[:, None, None]
-    points += ((shift - centre * scale) / half_wh).astype(np.float32)[:, None, None]
-    return np.nan_to_num(points, copy=False, nan=-9.0)
+    points += ((shift - middle * scale) / half_wh).astype(np.float32)[:, None, None]
+    return np.nan_to_num(points, copy=False, nan=-9.0), sticks

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
 
 from extraction.parse import GRID, ParserConfig, ParserNet, stick_place
 from synthetic.backgrounds import Backgrounds
@@ -67,7 +68,7 @@ CONFIGS: Final = {
     ),
     # An hour or two on two cores: a smaller network, a higher rate.
     "cpu": TrainConfig(
-        name="cpu", net=ParserConfig(), samples=248_000, batch=64, learning_rate=1e-3, weight_decay=0.05
+        name="cpu", net=ParserConfig(), samples=288_000, batch=64, learning_rate=1e-3, weight_decay=0.05
     ),
 }
 
@@ -87,13 +88,14 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     state = _Run.start(config, run, device)
-    composer = Composer(templates, backgrounds, config.seed, device)
+    steps = _Steps(Composer(templates, backgrounds, config.seed, device), config, state.step)
     checks = Composer(templates, held_out, config.seed + HELD_OUT_SEED, device)
-    groups = config.batch // GROUP
     total, started, losses = config.samples // config.batch, time.monotonic(), []
     first = state.step
-    while state.step < total:
-        batch = composer.batch(state.step * groups, groups)
+    # A GPU renders for itself; processor cores render beside the one that learns.
+    renderers = max(1, (os.cpu_count() or 1) - 1) if device == "cpu" else 0
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - renderers))
+    for batch in DataLoader(steps, batch_size=None, num_workers=renderers):
         losses.append(state.learn(batch, _rate(config, state.step, total)))
         if state.step % report_every == 0 or state.step == total:
             speed = (state.step - first) * config.batch / (time.monotonic() - started)
@@ -111,6 +113,22 @@ def train(
             if on_progress:
                 on_progress(state.step * config.batch, config.samples, line)
     return run / WEIGHTS_NAME
+
+
+class _Steps(Dataset[Batch]):
+    """The batches of a run from some step on, in order."""
+
+    def __init__(self, composer: Composer, config: TrainConfig, first: int) -> None:
+        self._composer = composer
+        self._groups = config.batch // GROUP
+        self._first = first
+        self._count = max(0, config.samples // config.batch - first)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._composer.batch((self._first + index) * self._groups, self._groups)
 
 
 def loss_of(net: ParserNet, batch: Batch, half: bool) -> Tensor:

@@ -49,7 +49,7 @@ def render(template_id: str, states: States, calm: bool = False) -> tuple[list[n
     affine = np.array([[raster.scale, 0, 20], [0, raster.scale, 20]])
     rest = Rectifier(template.scene, affine, pictures[0].shape[1::-1]).rest_panel(list(pictures))
     box = (20, 20, width, height)
-    return list(pictures), Placement(template_id, template.family, affine, box, 99, 0.0, np.inf, rest)
+    return list(pictures), Placement(template, affine, box, 99, 0.0, np.inf, rest)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_is_drawn_is_read(parser: Parser, template_id: str) -> None:
     states = lively_states(seed=len(template_id))
     frames, place = render(template_id, states, calm=template_id == "xbox_series/outline")
     template = library()[template_id]
-    placed = parser.open(template, place, frames[0].shape[1::-1])
+    placed = parser.open(place, frames[0].shape[1::-1])
     x, y, w, h = placed.box_xywh
     crops = [frame[y : y + h, x : x + w] for frame in frames]
     readings = placed.read(crops[0], crops)
@@ -84,10 +84,9 @@ def test_what_is_drawn_is_read(parser: Parser, template_id: str) -> None:
 
 def test_frames_read_in_portions_read_the_same(parser: Parser) -> None:
     frames, place = render("xbox_360/dark", lively_states(1)[:9])
-    template = library()["xbox_360/dark"]
 
     def read(portions: list[slice]) -> np.ndarray:
-        placed = parser.open(template, place, frames[0].shape[1::-1])
+        placed = parser.open(place, frames[0].shape[1::-1])
         x, y, w, h = placed.box_xywh
         crops = [frame[y : y + h, x : x + w] for frame in frames]
         befores = [crops[max(portion.start - 1, 0)] for portion in portions]

@@ -123,7 +123,7 @@ class LampReader:
 class LampParser:
     version: str = "test-1"
 
-    def open(self, template: Template, placement: Placement, frame_wh: tuple[int, int]) -> LampReader:
+    def open(self, placement: Placement, frame_wh: tuple[int, int]) -> LampReader:
         return LampReader(placement.box_xywh)
 
 
@@ -131,7 +131,7 @@ def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:
     x, y, _, _ = OVERLAY_XYWH
     affine = np.array([[1.0, 0, x], [0, 1.0, y]])
     rest = np.zeros((*PANEL_WH[::-1], 3), np.uint8)
-    return Placement(TEMPLATE.id, TEMPLATE.family, affine, OVERLAY_XYWH, 42, start_s, end_s, rest)
+    return Placement(TEMPLATE, affine, OVERLAY_XYWH, 42, start_s, end_s, rest)
 
 
 def find_lamp(*_: object) -> tuple[list[Placement], Reason | None]:

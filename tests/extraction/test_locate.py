@@ -68,7 +68,7 @@ def test_an_overlay_is_placed_within_three_pixels(name: str, x: int, y: int, wid
     frames = moving_game(10)
     true = [put(frame, library()[name], x, y, width, opacity) for frame in frames][-1]
     found = find(frames)
-    assert [place.template_id for place in found.placements] == [name]
+    assert [place.template.id for place in found.placements] == [name]
     assert side_error(found.placements[0].box_xywh, true) <= 3
     assert found.placements[0].inliers >= 20
     assert found.reason is None
@@ -166,4 +166,4 @@ def test_real_overlays_of_imported_skins_are_placed_within_three_pixels(case: st
     assert len(found.placements) == len(boxes)
     for place, (_, *box) in zip(found.placements, boxes, strict=True):
         assert side_error(place.box_xywh, box) <= 3
-        assert place.template_id.startswith("input-overlay-")
+        assert place.template.id.startswith("input-overlay-")
