@@ -113,7 +113,7 @@ def _case_table(results: Sequence[Result]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title or None, title_justify="left", title_style="bold")
+    return Table(box=SIMPLE_HEAD, padding=0, title=title or None, title_justify="left", title_style="bold")
 
 
 def _figures(scores: Scores | None, columns: Sequence[tuple[str, str]]) -> list[str]:
