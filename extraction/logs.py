@@ -379,7 +379,8 @@ def _checked(log: Log) -> Log:
 
 
 def _refusal(path: Path, error: Exception) -> SourceError:
-    return SourceError(f"{path} is not a controller log: {error}; correct it or record it again")
+    said = " ".join(str(error).split())  # libraries say it in several lines
+    return SourceError(f"{path} is not a controller log: {said}; correct it or record it again")
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -281,7 +281,7 @@ def _give_box(folder: Path, case: Case, extractor: Extractor) -> Extractor:
     """An extractor that reads the case's first box as its family; SourceError where the case has not both."""
     families = sorted({template.family for template in extractor.templates.values()})
     if not case.boxes or case.family is None or case.family not in families:
-        found = f"family {case.family}" if case.boxes else "no box"
+        found = "no box" if not case.boxes else f"family {case.family}" if case.family else "no family"
         raise SourceError(
             f"expected a box and a family (one of {', '.join(families)}) in {folder / 'case.json'} to read it by hand, "
             f"found {found}; add them or leave the case out"

@@ -13,7 +13,7 @@ from extraction.logs import Log
 from extraction.offset import best_offset
 from extraction.score import score
 from templates.controls import BUTTONS, CONTROLS, States
-from tests.extraction.test_score import human_log
+from tests.extraction.conftest import human_log
 
 
 def lagging(truth: Log, frames: int) -> Log:

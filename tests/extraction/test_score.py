@@ -11,32 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.logs import Log
-from extraction.normalise import OPPOSITES
 from extraction.score import ButtonScores, Scores, mean_scores, score
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS, States
+from tests.extraction.conftest import human_log
 
 SOUTH = BUTTON_INDEX["south"]
 RIGHT_TRIGGER = BUTTON_INDEX["right_trigger"]
-
-
-def human_log(length: int = 400, seed: int = 0) -> Log:
-    """Presses of 3 to 12 frames on every button and sticks that wander; triggers follow their buttons.
-
-    Opposite sides of the d-pad are never held together.
-    """
-    rng = np.random.default_rng(seed)
-    states = States.rest(length)
-    for button in range(17):
-        start = int(rng.integers(2, 20))
-        while start < length:
-            held = int(rng.integers(3, 12))
-            states.buttons[start : start + held, button] = True
-            start += held + int(rng.integers(3, 40))
-    for a, b in OPPOSITES:
-        states.buttons[:, BUTTON_INDEX[b]] &= ~states.buttons[:, BUTTON_INDEX[a]]
-    states.sticks[:] = np.clip(np.cumsum(rng.normal(0, 0.1, (length, 2, 2)), axis=0), -1, 1)
-    states.triggers[:] = states.buttons[:, BUTTON_INDEX["left_trigger"] : RIGHT_TRIGGER + 1]
-    return Log.of_states(states)
 
 
 def press(*frames: int, length: int = 10, button: int = SOUTH) -> Log:
