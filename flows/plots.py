@@ -90,7 +90,7 @@ def plot_sticks(read: Log, truth: Log, shown: Sequence[str], title: str) -> Figu
         trace.plot(truth.time_s[rows], found[rows], color=READ, linewidth=1, label="read")
         trace.set(ylim=(-1.08, 1.08), ylabel=name)
         _tidy(scatter, trace)
-    panels[0, 1].legend(loc="upper right", ncols=2, frameon=False)
+    panels[0, 1].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0)
     panels[-1, 1].set_xlabel("seconds, where the sticks move most")
     return figure
 

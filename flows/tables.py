@@ -30,7 +30,7 @@ COLUMNS: Final = (
 )
 CASE_COLUMNS: Final = COLUMNS[:4]
 LEGEND: Final = """\
-R2: sticks. acc: part of frames in which a button is right. F1: of pressed frames.
+R2: sticks. acc: frames in which a button is right. F1: of pressed frames.
 press, rel: F1 of the frames where presses begin and end, exact; ±1: within one.
 ph/m: presses per minute that nobody made. ECE: calibration error of confidence.
 cov: part that was read. box: error in px. lag: frames of overlay behind log."""
