@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,18 @@ class Extractor:
         """Loads the weights; SourceError where that fails."""
         torch.set_num_threads(1)  # several batches are read at once; threads within each would only wait for each other
         self._out_dir = out_dir
-        self._templates = templates
+        self.templates = templates
         self._options = options
         self._parser = Parser.load(device=device)
+
+    def by_hand(self, box: tuple[int, int, int, int], family: str) -> Extractor:
+        """The same in all else, for a video whose overlay is given instead of found: x, y, width, height in pixels."""
+        other = copy.copy(self)
+        other._options = self._options.model_copy(update={"box": box, "family": family})
+        return other
 
     def run(self, video: Path, on_progress: Callable[[float], None] | None = None) -> Outcome:
         """Extract one video; see ``extract_video``."""
         return extract_video(
-            video, self._out_dir, self._templates, self._parser, self._options, find_overlay, on_progress
+            video, self._out_dir, self.templates, self._parser, self._options, find_overlay, on_progress
         )

@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 if TYPE_CHECKING:
     from extraction.extract import Outcome
-    from extraction.score import Scores
-    from flows.benchmark import Result
 
 
 def placement_lines(found: dict[str, Any]) -> str:
@@ -52,32 +47,3 @@ def tally_line(outcomes: Sequence[Outcome], failed: int, out_dir: Path) -> str:
     )
     nothing_new = 0 < counts["already_done"] == len(outcomes) + failed
     return f"{line}; nothing to do in {out_dir}" if nothing_new else line
-
-
-def score_table(results: Sequence[Result]) -> Table:
-    """One row for each case."""
-    table = Table(
-        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="box: error in px; within 1: onset F1 within one frame"
-    )
-    for title in ("case", "overlay"):
-        table.add_column(title, overflow="fold")
-    for title in ("box", "stick R2", "buttons", "macro F1", "onset F1", "within 1"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for result in results:
-        found = ", ".join(result.templates) or f"none ({result.reason})"
-        off = "-" if result.box_error_px is None else f"{result.box_error_px:.0f}"
-        table.add_row(result.name, found, off, *_figures(result.scores))
-    return table
-
-
-def _figures(scores: Scores | None) -> list[str]:
-    if scores is None:
-        return ["-"] * 5
-    figures = (
-        scores.stick_r2_mean,
-        scores.button_accuracy,
-        scores.macro_f1,
-        scores.onset_f1,
-        scores.onset_f1_within_1,
-    )
-    return ["-" if figure is None else f"{figure:.3f}" for figure in figures]
