@@ -24,7 +24,7 @@ import numpy as np
 from extraction.logs import Log
 from extraction.normalise import OPPOSITES
 from extraction.onsets import count_matches, count_phantoms, find_presses, find_releases
-from extraction.trust import calibration_error, errors_in_least_confident
+from extraction.trust import calibration_error, errors_caught
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS, STICKS, TRIGGERS
 
 AXES: Final = ("x", "y")
@@ -60,7 +60,7 @@ class Scores:
     impossible_states: frames whose labels hold opposite sides of the d-pad, or a stick that is no number or beyond 1.
     frames_right: part of the frames with a reading in which all that was read is right, sticks within 0.25 an axis.
     calibration_error: of the frames' confidence against being right in that sense.
-    errors_in_least_confident: part of the 5% least confident frames that is not right.
+    errors_caught: part of the frames that are not right which lie in the least confident 5%; None where all are.
     """
 
     frames: int
@@ -78,7 +78,7 @@ class Scores:
     impossible_states: int
     frames_right: float | None
     calibration_error: float | None
-    errors_in_least_confident: float | None
+    errors_caught: float | None
 
 
 def score(readings: Log, truth: Log, shown: Sequence[str]) -> Scores:
@@ -124,7 +124,7 @@ def score(readings: Log, truth: Log, shown: Sequence[str]) -> Scores:
         impossible_states=int(_impossible(read).sum()),
         frames_right=float(right[judged].mean()) if judged.any() else None,
         calibration_error=calibration_error(read.confidence[told], right[told]),
-        errors_in_least_confident=errors_in_least_confident(read.confidence[told], right[told]),
+        errors_caught=errors_caught(read.confidence[told], right[told]),
     )
 
 
@@ -156,7 +156,7 @@ def mean_scores(scores: Sequence[Scores]) -> Scores:
         impossible_states=sum(each.impossible_states for each in scores),
         frames_right=mean("frames_right"),
         calibration_error=mean("calibration_error"),
-        errors_in_least_confident=mean("errors_in_least_confident"),
+        errors_caught=mean("errors_caught"),
     )
 
 

@@ -8,6 +8,7 @@ recording.py  a recorder's pictures -> a video
 plots.py      one case's sticks, onsets and worst moments as pictures
 benchmark.py  ground-truth cases: extractions against their logs
 tables.py     the benchmark's report -> what a person reads
+confidence.py brings confidence to scale, on evaluation clips
 wording.py    results -> what a person reads
 terminal.py   one-sentence errors, logs, progress bars
 bench.py      ``make bench``: speed and memory on this machine

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from extraction.layout import choose_layout
 from extraction.logs import Log
 from extraction.offset import Offset
 from extraction.onsets import OnsetErrors, find_presses, find_releases, pair_onsets
@@ -130,7 +131,10 @@ def plot_worst(
     pairs = figure.subfigures(max((len(rows) + 1) // 2, 1), 2, hspace=0.04, wspace=0.02, squeeze=False)
     cells = pairs.ravel()
     for cell, row, place, crop in zip(cells, rows, places, crops, strict=False):  # an odd last cell stays empty
-        template = templates[place["template"]]
+        # A layout that was fitted by hand draws nothing itself.
+        template = templates.get(place["template"]) or choose_layout(
+            templates.values(), place["family"], (place["box"][2], place["box"][3])
+        )
         panels = cell.subplots(1, 3)
         pictures = (crop, *(draw_rgba(template, _states(log, row), PAD_WIDTH) for log in (read, truth)))
         for axes, picture, name in zip(panels, pictures, ("video", "read", "truth"), strict=True):

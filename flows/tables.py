@@ -73,8 +73,8 @@ def _trust_lines(scores: Scores) -> str:
     lines = [f"impossible states: {scores.impossible_states} of {scores.frames} frames"]
     if scores.frames_right is not None:
         lines.append(f"wrong in something: {1 - scores.frames_right:.3f} of the frames")
-    if scores.errors_in_least_confident is not None:
-        lines[-1] += f", {scores.errors_in_least_confident:.3f} of the 5% least confident"
+    if scores.errors_caught is not None:
+        lines[-1] += f", {scores.errors_caught:.3f} of them among the 5% least confident"
     return "\n".join(lines)
 
 

@@ -250,7 +250,7 @@ def test_a_frame_is_right_when_all_that_was_read_is() -> None:
     read.sticks[8, 0, 0] = 0.2
     scores = score(read, truth, ["south", "j_left"])
     assert scores.frames_right == pytest.approx(0.8)
-    assert scores.errors_in_least_confident == 1
+    assert scores.errors_caught == 0.5
     assert score(read, truth, ["south"]).frames_right == pytest.approx(0.9)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.trust import calibration_error, errors_in_least_confident
+from extraction.trust import calibration_error, errors_caught
 
 
 def test_confidence_that_is_as_often_right_as_it_says_has_next_to_no_error() -> None:
@@ -37,31 +37,32 @@ def test_errors_of_opposite_sign_do_not_cancel_across_bins() -> None:
     assert calibration_error(confidence, right) == pytest.approx(0.8)
 
 
-def test_the_least_confident_twentieth_is_looked_at() -> None:
+def test_of_the_errors_those_in_the_least_confident_twentieth_are_caught() -> None:
     confidence = np.arange(100) / 100
     right = np.ones(100, bool)
     right[[0, 3, 60]] = False
-    assert errors_in_least_confident(confidence, right) == pytest.approx(2 / 5)
+    assert errors_caught(confidence, right) == pytest.approx(2 / 3)
 
 
-def test_frames_of_equal_confidence_count_together() -> None:
+def test_confidence_that_is_always_the_same_catches_what_chance_would() -> None:
     right = np.arange(100) >= 10  # the wrong ones come first, which must not matter
-    assert errors_in_least_confident(np.full(100, 0.9), right) == pytest.approx(0.1)
+    assert errors_caught(np.full(100, 0.9), right) == pytest.approx(0.05)
 
 
-def test_no_frame_has_no_error() -> None:
+def test_no_frame_and_no_error_is_no_figure() -> None:
     nothing = np.zeros(0)
     assert calibration_error(nothing, nothing.astype(bool)) is None
-    assert errors_in_least_confident(nothing, nothing.astype(bool)) is None
+    assert errors_caught(nothing, nothing.astype(bool)) is None
+    assert errors_caught(np.ones(9), np.ones(9, bool)) is None
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60), st.randoms())
 def test_the_order_of_frames_does_not_matter(frames: list[tuple[float, bool]], random: object) -> None:
     def measure(given: list[tuple[float, bool]]) -> tuple[float | None, float | None]:
         confidence, right = np.array([c for c, _ in given]), np.array([r for _, r in given])
-        return calibration_error(confidence, right), errors_in_least_confident(confidence, right)
+        return calibration_error(confidence, right), errors_caught(confidence, right)
 
     shuffled = list(frames)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert measure(frames) == pytest.approx(measure(shuffled))
-    assert all(value is not None and 0 <= value <= 1 for value in measure(frames))
+    assert all(value is None or 0 <= value <= 1 for value in measure(frames))
