@@ -27,7 +27,6 @@ STICK_MISFIT: Final = 6  # the channel
 REFERENCE_CHANNELS: Final = 13  # of a placement: rest 4, pressed 4, stick units 2, the video's own rest 3
 REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
 _MARGIN: Final = round(BUTTON_TILE * BUTTON_MARGIN / (1 + 2 * BUTTON_MARGIN))  # px of a tile around its control
-SAME: Final = 0.01  # of full scale: pictures that differ less anywhere are one picture
 FAINT: Final = 1e-3  # of squared colour, mean over a tile: pictures that differ less do not tell a press
 _CAP: Final = STICK_TILE // 2  # stick pictures are slid at half resolution
 _BUTTONS: Final = (slice(5 * BUTTON_TILE), slice(STICK_TILE, None))  # rows and columns of the buttons' tiles
@@ -73,7 +72,7 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
             caps[i] = functional.avg_pool2d(_cut(template.scene, alone, raster.scale)[(..., *_tile(stick))], 2)
     clicks = tuple(_clicks(template.scene, stick) for stick in STICKS)
     reference = Reference(torch.cat([panels.flatten(0, 1), units]), caps, clicks)
-    return blank(reference, (name for name in template.scene.known if _is_blank(name, panels)))
+    return blank(reference, template.scene.undrawn)
 
 
 def blank(reference: Reference, controls: Iterable[str]) -> Reference:
@@ -222,15 +221,6 @@ def _press_one_by_one(pressed: Tensor, scene: Scene, raster: Raster) -> None:
         states.buttons[0, BUTTON_INDEX[control]] = True
         tile = (..., *_tile(control))
         pressed[tile] = _cut(scene, draw(raster, states), raster.scale)[0][tile]
-
-
-def _is_blank(control: str, panels: Tensor) -> bool:
-    """Whether the pictures at rest and pressed, (2, 4, 88, 108), show nothing of a control."""
-    tile = panels[(..., *_tile(control))]
-    if control in STICKS:
-        return not bool(tile[:, 3].any())
-    inner = tile[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]  # neighbours light up in the margin
-    return float((inner[1] - inner[0]).abs().max()) < SAME
 
 
 def _tile(control: str) -> tuple[slice, slice]:

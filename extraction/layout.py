@@ -19,7 +19,7 @@ from extraction.records import SourceError
 from extraction.video import VideoReader
 from templates.catalogue import Template
 from templates.controls import DPAD
-from templates.scene import Box, Move, Part, Picture, Scene, Show
+from templates.scene import Box, Scene
 
 FRAMES: Final = 400  # at most, spread over the video's first minutes
 LOOK_S: Final = 600.0
@@ -44,7 +44,6 @@ GROUP_REACH, GROUP_PRICE = 0.5, 0.06
 REACH, PRICE = 0.3, 0.3
 SWEPT: Final = 0.2  # of the liveliest ring's motion: what a stick still reaches
 STICK_SIZES: Final = (0.75, 1.3)  # of the family's, as it was fitted
-_UNSEEN: Final = Picture(svg="<g/>")
 
 
 def choose_layout(templates: Iterable[Template], family: str, box_wh: tuple[int, int]) -> Template:
@@ -55,31 +54,6 @@ def choose_layout(templates: Iterable[Template], family: str, box_wh: tuple[int,
         return round(abs(math.log(box_wh[0] / box_wh[1] * height / width)), 1)
 
     return min((template for template in templates if template.family == family), key=misfit)
-
-
-def fit_template(path: Path, box_xywh: tuple[int, int, int, int], layout: Template) -> Template:
-    """The geometry of the overlay in a box of a video, as a template on a canvas of the box's size; it draws nothing.
-
-    SourceError where the video cannot be read or the box leaves the frame.
-    """
-    crops = read_crops(path, box_xywh)
-    boxes = fit_layout(measure_activity(crops, np.median(crops, 0).astype(np.uint8)), layout.scene)
-    parts = tuple(_geometry(name, box, layout.scene) for name, box in boxes.items())
-    scene = Scene(id=f"{layout.family}/fitted", family=layout.family, canvas=box_xywh[2:], parts=parts)
-    return Template(scene, None)
-
-
-def _geometry(control: str, box: Box, scene: Scene) -> Part:
-    """A part that says where a control is; a stick's box is as wide as its picture reaches."""
-    x, y, w, h = box
-    if control not in ("j_left", "j_right"):
-        return Show(name=control, control=control, box=box, picture=_UNSEEN)
-    stick = scene.sticks[control]
-    size = [side * stick.size[i] / (2 * stick.travel[i] + stick.size[i]) for i, side in enumerate((w, h))]
-    at_rest = (x + (w - size[0]) / 2, y + (h - size[1]) / 2, size[0], size[1])
-    travel = ((w - size[0]) / 2, (h - size[1]) / 2)
-    name = "j_left" if control == "j_left" else "j_right"
-    return Move(name=name, stick=name, box=at_rest, picture=_UNSEEN, travel=travel)
 
 
 def read_crops(path: Path, box_xywh: tuple[int, int, int, int]) -> np.ndarray:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from templates.catalogue import Template
+if TYPE_CHECKING:  # the command line needs the errors here before it needs anything heavy
+    from templates.catalogue import Template
 
 
 class SourceError(Exception):

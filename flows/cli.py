@@ -334,7 +334,7 @@ def template_from_video(
         check_family(family, library())
         layout = choose_layout(library().values(), family, by_hand[2:])
         adopted = adopt(video, by_hand, layout, moves)
-        folder = save_template(adopted.scene, adopted.pictures, out_dir)
+        folder = save_template(adopted.scene, adopted.pngs, out_dir)
         _write_png(folder / "fitted.png", adopted.fitted)
         out.print(f"{adopted.scene.id} ({family}) -> {folder}", markup=False)
         out.print(f"look at {folder / 'fitted.png'}: every box must lie on its control", markup=False)

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
-from extraction.layout import choose_layout, fit_template
+from extraction.layout import choose_layout
 from extraction.locate import locate, place_by_hand
 from extraction.parse import Parser
 from extraction.records import Placement, Reason
@@ -23,14 +24,14 @@ def find_overlay(
 ) -> tuple[list[Placement], Reason | None]:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    In a box given by hand its family's layout is fitted.
+    A box given by hand is read with a template that the video itself lends.
     """
     samples = sample_frames(path, options.sample_frames)
     if options.box is not None:
         assert options.family is not None
         layout = choose_layout(templates.values(), options.family, options.box[2:])
-        template = fit_template(path, options.box, layout)
-        return [place_by_hand(options.box, template, [rgb for _, rgb in samples])], None
+        adopted = adopt(path, options.box, layout)
+        return [place_by_hand(options.box, adopted.template, [rgb for _, rgb in samples])], None
     found = locate(samples, templates, min_inliers=options.min_inliers)
     return list(found.placements), found.reason
 

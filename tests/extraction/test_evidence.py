@@ -20,7 +20,7 @@ from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, Recti
 from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, States
 from templates.draw import draw, rasterise
-from templates.scene import Picture, Show
+from templates.scene import NOTHING, Show
 
 WIDTH = 300
 
@@ -108,9 +108,8 @@ def test_an_undrawn_skin_lends_its_geometry_only() -> None:
 def test_a_button_whose_press_has_no_picture_is_blank_and_the_others_are_not() -> None:
     """As in a template that was adopted from a video in which it was never pressed."""
     drawn = library()["xbox_360/dark"]
-    empty = Picture(svg="<g/>")
     parts = tuple(
-        Show(name="south", control="south", box=drawn.scene.boxes["south"], picture=empty)
+        Show(name="south", control="south", box=drawn.scene.boxes["south"], picture=NOTHING)
         if getattr(part, "control", None) == "south"
         else part
         for part in drawn.scene.parts

@@ -62,7 +62,7 @@ def test_random_pads_are_whole_scenes_that_differ() -> None:
     scenes: list[Scene] = [draw_pad(np.random.default_rng(i)).scene for i in range(20)]
     assert len({scene.model_dump_json() for scene in scenes}) == 20
     for scene in scenes:
-        assert scene.has_sticks
+        assert scene.sticks
         assert set(BUTTONS) - {"left_thumb", "right_thumb"} <= set(scene.known)
 
 
