@@ -2,7 +2,9 @@
 
 Raw stick readings are in units of the template's travel around the template's centre. A placement is a
 pixel off, a pad drifts, and a skin's declared travel is not always what it draws, so each video calibrates
-itself: its own neutral becomes 0, and the 99th percentile of |x| and of |y| becomes 1.
+itself: its own neutral becomes 0, and the 99th percentile of |x| and of |y| becomes 1. A player may never push
+one axis fully, though: what none of the video's axes exceeds is the overlay's doing, what only some stay below is
+the player's.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ REST_ZONE: Final = 0.3  # a stick at rest stands at most this far from the templ
 REST_RADIUS: Final = 0.08  # how tightly readings of a stick at rest lie together
 MIN_REST_SHARE: Final = 0.4  # of the frames in the zone; a stick that only passes through spreads wider
 MIN_REST_FRAMES: Final = 10
-# Below this a stick was hardly used: dividing would turn noise into actions.
-MIN_SCALE: Final = 0.5
+# Where no axis exceeds this, sticks were hardly used: dividing would turn noise into actions.
+MIN_SCALE: Final = 0.3
 
-SWITCH: Final = 2.0  # logits that a press or a release must outweigh
+SWITCH: Final = 1.0  # logits that a press or a release must outweigh
 
 # Controls err together, and a network is surer than it should be: Platt's scaling of the product's log odds, fitted
 # to the evaluation clips whose drawings training sees (`python -m flows.confidence`).
@@ -37,7 +39,7 @@ class Calibration:
     """What was done to one video's sticks: ``(raw - neutral) / scale``, clipped to [-1, 1].
 
     neutral: (2, 2) float64, [left, right] x [x, y], in units of the template's travel.
-    scale: (2, 2) float64, same units; 1 where the stick was moved too little to tell.
+    scale: (2, 2) float64, same units; 1 where no stick was moved enough to tell.
     measured: (2,) bool, whether the neutral was seen; else it is the template's centre.
     """
 
@@ -64,7 +66,7 @@ class Calibration:
 
 def calibrate(sticks: np.ndarray, percentile: float = 99.0) -> Calibration:
     """Measure one video's calibration from its raw sticks (T, 2, 2); NaN where a stick is unknown."""
-    neutral, scale, measured = np.zeros((2, 2)), np.ones((2, 2)), np.zeros(2, bool)
+    neutral, reach, measured = np.zeros((2, 2)), np.zeros((2, 2)), np.zeros(2, bool)
     for i in range(len(STICKS)):
         places = sticks[:, i][np.isfinite(sticks[:, i]).all(1)].astype(np.float64)
         if not len(places):
@@ -72,9 +74,9 @@ def calibrate(sticks: np.ndarray, percentile: float = 99.0) -> Calibration:
         rest = find_rest(places)
         if rest is not None:
             neutral[i], measured[i] = rest, True
-        reach = np.percentile(np.abs(places - neutral[i]), percentile, axis=0)
-        scale[i] = np.where(reach >= MIN_SCALE, reach, 1.0)
-    return Calibration(neutral, scale, measured)
+        reach[i] = np.percentile(np.abs(places - neutral[i]), percentile, axis=0)
+    least = min(1.0, reach.max()) if reach.max() >= MIN_SCALE else 1.0
+    return Calibration(neutral, np.maximum(reach, least), measured)
 
 
 def apply_calibration(sticks: np.ndarray, calibration: Calibration) -> np.ndarray:

@@ -20,7 +20,7 @@ from extraction.evidence import blank, compare, complete, reference_of, undo_loo
 from extraction.parse import stick_gain
 from extraction.rectify import TILE_XY, WORKING_WIDTH, tile_map, tile_size
 from synthetic.backgrounds import Backgrounds
-from synthetic.degrade import Degradation, degrade, draw_degradation
+from synthetic.degrade import Degradation, degrade, draw_degradation, resize
 from synthetic.pads import draw_pad
 from synthetic.states import draw_rest_states, draw_state_pairs
 from templates.catalogue import Template
@@ -142,8 +142,7 @@ class Composer:
         pad = _pad_px(raster)
         width, height = raster.size_wh
         size = (height + 2 * pad, width + 2 * pad)
-        frames = functional.interpolate(games.flatten(0, 1).float().div_(255), size=size, mode="bilinear")
-        frames = frames.reshape(*games.shape[:3], *size)
+        frames = resize(games.float().div_(255), size)
         alpha = torch.from_numpy(opacity).to(self._device).view(-1, 1, 1, 1)
         for i, each in enumerate(states):
             overlay = draw(raster, each) * alpha
@@ -235,11 +234,11 @@ def _fade(games: Tensor, still: Tensor, rng: np.random.Generator) -> Tensor:
     A mean of several pictures, of which ``still`` (GROUP,) is each one's own share: a game that does not move
     where the overlay is, is all that its median shows.
     """
-    own = still.to(games.device).float().view(-1, 1, 1, 1)
-    faded = games * own
+    shares = torch.diag(still)
     for _ in range(3):
-        faded += games[torch.from_numpy(rng.permutation(GROUP))] * ((1 - own) / 3)
-    return faded.to(torch.uint8)
+        shares[torch.arange(GROUP), torch.from_numpy(rng.permutation(GROUP))] += (1 - still) / 3
+    faded = shares.float().to(games.device) @ games.flatten(1).float()
+    return faded.reshape(games.shape).to(torch.uint8)
 
 
 def _mean_colours(games: Tensor) -> np.ndarray:

@@ -6,6 +6,7 @@ frames of a pair go through the same strengths, as one video's neighbouring fram
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,7 +80,7 @@ def degrade(frames: Tensor, how: Degradation) -> Tensor:
         flat = gaussian_blur2d(channels, (5, 5), (how.blur_px, how.blur_px)).reshape(flat.shape)
     if how.rescale < 1:
         small = functional.interpolate(flat, scale_factor=how.rescale, mode="bilinear", antialias=True)
-        flat = functional.interpolate(small, size=size, mode="bilinear")
+        flat = resize(small, size)
     if how.chroma:
         flat = _halve_chroma(flat)
     quality = torch.zeros(frames.shape[:2], device=device)
@@ -95,11 +96,20 @@ def degrade(frames: Tensor, how: Degradation) -> Tensor:
     return flat.clamp_(0, 1)
 
 
+def resize(pictures: Tensor, size: Sequence[int]) -> Tensor:
+    """(..., H, W) -> (..., *size), bilinear. As one picture of many channels, which torch does three times faster."""
+    channels = pictures.reshape(1, -1, *pictures.shape[-2:])
+    return functional.interpolate(channels, size=tuple(size), mode="bilinear").reshape(*pictures.shape[:-2], *size)
+
+
 def _halve_chroma(rgb: Tensor) -> Tensor:
     """Luma at full, colour at half resolution. Chroma is linear in colour minus luma, so that is what is averaged."""
-    luma = (rgb * torch.tensor(BT601, device=rgb.device).view(3, 1, 1)).sum(1, keepdim=True)
-    chroma = functional.avg_pool2d(rgb - luma, 2, ceil_mode=True)
-    return functional.interpolate(chroma, size=rgb.shape[2:], mode="bilinear").add_(luma)
+    height, width = rgb.shape[2:]
+    red, green, blue = rgb.split(1, 1)
+    luma = (red * BT601[0]).add_(green, alpha=BT601[1]).add_(blue, alpha=BT601[2])
+    # At half the size, bilinear takes the mean of two by two pixels.
+    chroma = resize(rgb - luma, (-(-height // 2), -(-width // 2)))
+    return resize(chroma, (height, width)).add_(luma)
 
 
 def _pad_to_16(images: Tensor) -> Tensor:

@@ -66,17 +66,24 @@ def test_a_stick_that_never_moved_keeps_the_template_units() -> None:
     assert np.abs(apply_calibration(raw, calibration)[:, 0]).max() < 0.2
 
 
-def test_an_axis_that_never_moved_is_left_alone_while_the_other_is_scaled() -> None:
+@pytest.mark.parametrize("gain", [0.7, 1.0, 1.2])
+def test_an_axis_that_is_never_pushed_fully_is_not_stretched_to_full(gain: float) -> None:
     truth = play(3000)
-    truth[:, 1] = 0
-    calibration = calibrate(read(truth, (0, 0), 0.8))
-    assert calibration.scale[0, 0] == pytest.approx(0.8, abs=0.06)
-    assert calibration.scale[0, 1] == 1
+    truth[:, 1] *= 0.4
+    calibration = calibrate(read(truth, (0, 0), gain))
+    assert calibration.scale[0, 0] == pytest.approx(gain, abs=0.1)
+    assert calibration.scale[0, 1] == pytest.approx(min(gain, 1), abs=0.1)
+
+
+def test_a_stick_that_is_never_pushed_fully_takes_the_travel_of_the_other() -> None:
+    pushed, touched = play(3000), 0.5 * play(3000, seed=1)
+    raw = np.stack([read(each, (0, 0), 0.8)[:, 0] for each in (pushed, touched)], 1)
+    assert calibrate(raw).scale[1] == pytest.approx([0.8, 0.8], abs=0.06)
 
 
 def test_the_percentile_is_what_becomes_one() -> None:
     truth = play(5000, rest_share=0.3)
-    raw = read(truth, (0, 0), 1.0, noise=0)
+    raw = read(truth, (0, 0), 1.5, noise=0)
     read_back = apply_calibration(raw, calibrate(raw, 90.0))[:, 0]
     assert np.mean(np.abs(read_back) == 1, axis=0) == pytest.approx([0.1, 0.1], abs=0.01)
 
