@@ -47,6 +47,7 @@ _STREAMS: Final[tuple[tuple[tuple[int, int], int, dict[Codec, int]], ...]] = (
 )
 _STICK_TITLES: Final = {"j_left": "left_stick", "j_right": "right_stick"}  # as case.json calls them
 _DRAWN_AT_ONCE: Final = 32  # frames of overlay held in memory
+_VISIBLE_LEVELS, _VISIBLE_SHARE = 8, 0.25  # of 255; of what is drawn
 _BT709: Final = 1  # the number that ITU-T H.273 gives to its primaries, transfer and matrix
 _LIMITED: Final = 1
 
@@ -126,9 +127,29 @@ def make_evaluation(out: Path, seed: int) -> list[Path]:
     for turn in range(3):
         for position, family in enumerate(sorted(families)):
             template = _choose_drawing(families[family], turn, position)
-            options, states = _draw_case(np.random.default_rng((seed, len(cases))), len(cases) + turn)
-            cases.append(render_clip(out / template.id.replace("/", "_"), template, states, options))
+            folder = out / template.id.replace("/", "_")
+            if not (folder / "case.json").exists():
+                rng = np.random.default_rng((seed, len(cases)))
+                options, states = _draw_case(rng, len(cases) + turn)
+                while not is_visible(template, states, options):
+                    options, states = _draw_case(rng, len(cases) + turn)
+                render_clip(folder, template, states, options)
+            cases.append(folder)
     return cases
+
+
+def is_visible(template: Template, states: States, options: ClipOptions) -> bool:
+    """Whether somebody would keep this overlay over this game: some of what it draws can be told from the game.
+
+    Two seconds into the clip, that is. Black lines over a black screen are no overlay.
+    """
+    raster = rasterise(template, options.width_px)
+    (x, y), (width, height) = find_corner(raster.size_wh, options), raster.size_wh
+    *_, frame = _play(states[: 2 * options.fps], options)
+    game = frame[y : y + height, x : x + width].astype(np.float32)
+    [(colour, keep)] = _draw_overlays(raster, States.rest(), options.opacity)
+    change = np.abs(game * keep + colour - game).max(-1)
+    return bool((change[keep[..., 0] < 0.9] >= _VISIBLE_LEVELS).mean() >= _VISIBLE_SHARE)
 
 
 def _choose_drawing(drawings: list[Template], turn: int, position: int) -> Template:

@@ -105,8 +105,7 @@ def resize(pictures: Tensor, size: Sequence[int]) -> Tensor:
 def _halve_chroma(rgb: Tensor) -> Tensor:
     """Luma at full, colour at half resolution. Chroma is linear in colour minus luma, so that is what is averaged."""
     height, width = rgb.shape[2:]
-    red, green, blue = rgb.split(1, 1)
-    luma = (red * BT601[0]).add_(green, alpha=BT601[1]).add_(blue, alpha=BT601[2])
+    luma = (rgb[:, :1] * BT601[0]).add_(rgb[:, 1:2], alpha=BT601[1]).add_(rgb[:, 2:], alpha=BT601[2])
     # At half the size, bilinear takes the mean of two by two pixels.
     chroma = resize(rgb - luma, (-(-height // 2), -(-width // 2)))
     return resize(chroma, (height, width)).add_(luma)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -130,6 +131,7 @@ def test_evaluation_shows_each_family_in_two_drawings_that_training_sees_and_one
         return folder
 
     monkeypatch.setattr(clips, "render_clip", record)
+    monkeypatch.setattr(clips, "is_visible", lambda *_: True)
     cases = clips.make_evaluation(tmp_path, seed=5)
     families = {template.family for template in library().values()}
     assert len(set(cases)) == len(cases) == 3 * len(families)
@@ -145,6 +147,16 @@ def test_evaluation_shows_each_family_in_two_drawings_that_training_sees_and_one
     made.clear()
     clips.make_evaluation(tmp_path, seed=5)
     assert [options for _, options in made] == first  # so that a second call goes on with the same cases
+
+
+def test_black_lines_over_a_black_game_are_no_overlay_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def play_black(states: States, options: ClipOptions) -> Iterator[np.ndarray]:
+        for _ in range(len(states)):
+            yield np.zeros((*options.size[::-1], 3), np.uint8)
+
+    monkeypatch.setattr(clips, "_play", play_black)
+    assert not clips.is_visible(library()["arcade_pad/ink"], States.rest(), OPTIONS)
+    assert clips.is_visible(library()["arcade_pad/white"], States.rest(), OPTIONS)
 
 
 def test_training_sees_no_drawing_in_the_styles_that_are_kept_from_it() -> None:
