@@ -8,4 +8,10 @@ benchmark.py  ground-truth cases: an extraction against the log
 wording.py    results -> what a person reads
 terminal.py   one-sentence errors, logs, progress bars
 bench.py      ``make bench``: speed and memory on this machine
+
+channels.py   channel lists: which videos are wanted
+faults.py     what can go wrong with a video, and what follows
+store.py      the output of scheduled runs: a folder or a bucket
+ledger.py     what happened to each video, and who works on it
+funnel.py     rows of the ledger -> how far the videos came
 """

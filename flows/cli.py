@@ -20,7 +20,7 @@ from rich.table import Table
 from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
 from flows.terminal import Faults, out, print_json, progress_bar, wrong_usage
-from flows.wording import outcome_line, placement_lines, score_table, tally_line
+from flows.wording import funnel_table, outcome_line, placement_lines, score_table, tally_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,6 +189,29 @@ def benchmark(
         print_json([asdict(result) for result in results])
     elif results:
         out.print(score_table(results))
+    faults.exit()
+
+
+@app.command()
+def status(
+    store: Annotated[str, typer.Argument(metavar="DIR", help="Output of scheduled runs: a folder or s3://...")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what came of the videos of scheduled runs: how far each came, and why the rest was dropped."""
+    faults = Faults(debug)
+    with faults.told():
+        from flows.funnel import by_channel, make_funnel
+        from flows.ledger import Ledger
+        from flows.store import open_store
+
+        rows = Ledger(open_store(store)).rows()
+        if as_json:
+            channels = {name: asdict(funnel) for name, funnel in by_channel(rows).items()}
+            videos = [row.model_dump(mode="json") for row in rows]
+            print_json({**asdict(make_funnel(rows)), "channels": channels, "videos": videos})
+        else:
+            out.print(funnel_table(make_funnel(rows)))
     faults.exit()
 
 

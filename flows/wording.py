@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from extraction.extract import Outcome
     from extraction.score import Scores
     from flows.benchmark import Result
+    from flows.funnel import Funnel
 
 
 def placement_lines(found: dict[str, Any]) -> str:
@@ -67,6 +68,20 @@ def score_table(results: Sequence[Result]) -> Table:
         found = ", ".join(result.templates) or f"none ({result.reason})"
         off = "-" if result.box_error_px is None else f"{result.box_error_px:.0f}"
         table.add_row(result.name, found, off, *_figures(result.scores))
+    return table
+
+
+def funnel_table(funnel: Funnel) -> Table:
+    """How far the videos came, and why the rest did not."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for stage, count in funnel.stages.items():
+        table.add_row(stage.replace("_", " "), f"{count:.2f}" if stage.startswith("hours") else str(count))
+    if funnel.dropped:
+        table.add_section()
+    for reason, count in funnel.dropped.items():
+        table.add_row(reason.replace("_", " "), str(count))
     return table
 
 
