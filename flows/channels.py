@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from extraction.records import SourceError
+from flows.faults import Kind
 
 # A channel's root lists its tabs, not its videos.
 _CHANNEL_ROOT: Final = re.compile(r"(https?://(?:www\.)?youtube\.com/(?:@[^/?#]+|(?:channel|c|user)/[^/?#]+))/?")
@@ -41,14 +42,24 @@ class Channel(BaseModel):
     """Only videos uploaded on this day or later."""
     before: date | None = None
     """Only videos uploaded on this day or earlier."""
-    max_videos: int = Field(50, ge=1)
-    """New videos that one run takes from it."""
+    max_videos: int = Field(1000, ge=1)
+    """How many videos a listing looks at, from its top."""
     min_minutes: float = Field(0.0, ge=0)
     """Shorter videos are skipped."""
     max_minutes: float = Field(360.0, gt=0)
     """Longer videos are skipped."""
     families: tuple[str, ...] = ()
     """Families of pads that its overlays show; empty: any."""
+
+    def refuses(self, duration_s: float | None, uploaded: date | None) -> Kind | None:
+        """Why a video is not wanted; None where it is, or where that is not known."""
+        if duration_s is not None and duration_s < 60 * self.min_minutes:
+            return Kind.TOO_SHORT
+        if duration_s is not None and duration_s > 60 * self.max_minutes:
+            return Kind.TOO_LONG
+        if uploaded is not None and not (self.after or date.min) <= uploaded <= (self.before or date.max):
+            return Kind.OUT_OF_DATES
+        return None
 
     @field_validator("url")
     @classmethod

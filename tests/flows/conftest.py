@@ -10,6 +10,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from flows.store import Store, open_store
+from tests.flows.site import Site, open_site
 
 SECRET = "wJalr-this-key-must-never-be-written"
 
@@ -51,3 +52,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(place: str) -> Store:
     return open_store(place)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A video site on this machine."""
+    with open_site() as opened:
+        yield opened
