@@ -37,6 +37,7 @@ demo: $(INSTALLED)
 	@echo "  out/demo/videos/*/actions.parquet   the controller state of every frame"
 	@echo "  out/demo/videos/*/report.json       where the overlay was found, and what was kept and why"
 	@echo "  out/demo/shards/*.parquet           frames and actions, ready for training"
+	@echo "  out/demo/benchmark/sample/*.png     the reading beside the truth, and its worst moments"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q

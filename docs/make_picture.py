@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from extraction.score import Log
+from extraction.logs import Log
 from extraction.video import read_frames
 from templates.catalogue import library
 from templates.controls import BUTTONS, STICKS, TRIGGER_SLICE, States

@@ -12,6 +12,10 @@ normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
 filters     chunk -> Reject | None
 shards      labels and frames <-> Parquet
 extract     the chain for one video
-score       readings against a ground-truth log
+logs        controller logs of three formats -> one state per video frame
+onsets      when presses begin and end
+trust       whether confidence tells how often a frame is right
+score       readings against a log
+offset      how many frames the overlay lags behind a log
 adopt       a video that shows an unknown skin -> a template
 """

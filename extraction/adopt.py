@@ -2,25 +2,27 @@
 
 A person says where the overlay is and what pad it shows. The temporal median of that box is the skin at rest;
 a family of the library lends its layout (``layout``). A button's pressed look is the median of the frames in which
-its place looks least like rest. A button that was never seen pressed is left out: unknown is better than wrong.
+its place looks least like rest. Of a button that was never seen pressed only the place is known.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 
 from extraction.extract import make_video_id
-from extraction.layout import GROUPS, fit_layout, measure_activity, radius_from, read_crops
+from extraction.layout import GROUPS, fit_layout, measure_activity, read_crops
 from extraction.records import SourceError
-from templates.catalogue import Template, slug
+from templates.catalogue import Template, files_of, slug
 from templates.controls import STICKS, THUMB_OF
-from templates.scene import Box, Move, Part, Picture, Scene, Show, Static
+from templates.importers.skin import encode_png
+from templates.scene import NOTHING, Box, Move, Part, Picture, Scene, Show, Static
 
 SEEN: Final = 0.02  # of full scale, or twice what is usual: a pressed button differs this much more from rest
 SEEN_FRAMES: Final = 2
@@ -33,11 +35,35 @@ REST, PRESSED, CAPS = "rest.png", "pressed.png", "caps.png"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adopted:
-    """A scene made from a video, its PNGs, and a picture (H, W, 3) uint8 RGB that shows what was fitted where."""
+    """A scene made from a video, its pictures (h, w, 4) uint8 RGBA by file name, and one that shows what was fitted.
+
+    ``fitted``: (H, W, 3) uint8 RGB.
+    """
 
     scene: Scene
-    pictures: dict[str, bytes]
+    pictures: dict[str, np.ndarray]
     fitted: np.ndarray
+
+    @property
+    def pngs(self) -> dict[str, bytes]:
+        """The pictures as files, to save beside the scene."""
+        return {name: encode_png(pixels) for name, pixels in self.pictures.items()}
+
+    @property
+    def template(self) -> Template:
+        """What reads this video at once: the scene with its pictures inside."""
+        parts = tuple(part.model_copy(update={"picture": self._inside(part)}) for part in self.scene.parts)
+        return Template(self.scene.model_copy(update={"parts": parts}), None)
+
+    def _inside(self, part: Part) -> Picture:
+        """A part's picture as markup; all pictures of an adopted scene lie where they are drawn."""
+        assert part.kind in ("static", "show", "move")
+        if part.picture.file is None:
+            return part.picture
+        x, y, w, h = (round(side) for side in part.box)
+        png = encode_png(self.pictures[part.picture.file][y : y + h, x : x + w])
+        href = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        return Picture(svg=f'<image x="{x}" y="{y}" width="{w}" height="{h}" href="{href}"/>')
 
 
 def adopt(
@@ -61,47 +87,41 @@ def adopt(
         left, top, w, h = boxes[control]
         boxes[control] = (left + x, top + y, w, h)
     id = slug(f"from-video-{make_video_id(path)}")
-    return _Maker(id, template, crops, rest, activity.motion, boxes).make()
+    return _Maker(id, template, crops, rest, boxes).make()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maker:
-    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8; motion: see ``Activity``."""
+    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8."""
 
     id: str
     template: Template
     crops: np.ndarray
     rest: np.ndarray
-    motion: np.ndarray
     boxes: Mapping[str, Box]
 
     def make(self) -> Adopted:
         height, width = self.rest.shape[:2]
-        stray = {THUMB_OF[stick] for stick in self.template.scene.sticks}
-        buttons = {name: box for name, box in self.boxes.items() if name not in STICKS and name not in stray}
-        pressed = np.zeros((height, width, 4), np.uint8)
+        pressed, caps = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
-        lit = {name: self._lit_frames(region) for name, box in buttons.items() if (region := self._inside(box))}
-        for control, box in buttons.items():
-            region = self._inside(box)
-            if region is None or not lit[control].any():
-                notes.append(f"{control} was not seen pressed; it is left out")
-                continue
-            twins = [name for name in lit if self._doubtful(control, name, lit)]
-            if twins:
-                notes.append(f"{control} lights up together with {', '.join(twins)}; it is left out, move it apart")
+        regions = {name: region for name in self._buttons() if (region := self._inside(self.boxes[name]))}
+        lit = {name: self._lit_frames(region) for name, region in regions.items()}
+        for control, region in regions.items():
+            doubt = self._doubt(control, lit)
+            if doubt:
+                notes.append(f"{control} {doubt}; only its change is looked at")
+                parts.append(Show(name=control, control=control, box=region, picture=NOTHING))
                 continue
             x, y, w, h = region
             look = np.median(self.crops[lit[control], y : y + h, x : x + w], 0)
             pressed[y : y + h, x : x + w] = np.dstack([look, np.full((h, w), 255)]).astype(np.uint8)
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
-        caps = np.zeros((height, width, 4), np.uint8)
         parts += self._sticks(caps)
-        notes += [f"{name} is left out: its look moves with the stick" for name in sorted(stray)]
+        left_out = [name for name in self.template.scene.known if name not in {*regions, *self.template.scene.sticks}]
+        notes += [f"{name} is left out: its look moves with the stick" for name in left_out]
         pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps}
-        used = {part.picture.file for part in parts if part.kind in ("static", "show", "move")}
         scene = Scene(
             id=self.id,
             family=self.template.family,
@@ -109,7 +129,23 @@ class _Maker:
             parts=tuple(parts),
             notes=tuple(notes),
         )
-        return Adopted(scene, {name: _png(pictures[name]) for name in pictures if name in used}, self._chart(scene))
+        return Adopted(scene, {name: pictures[name] for name in files_of(scene)}, self._chart(scene))
+
+    def _buttons(self) -> list[str]:
+        """The controls that stand still."""
+        on_sticks = {
+            THUMB_OF[stick]
+            for stick in self.template.scene.sticks
+            if self.template.scene.boxes.get(THUMB_OF[stick]) == self.template.scene.boxes[stick]
+        }
+        return [name for name in self.boxes if name not in STICKS and name not in on_sticks]
+
+    def _doubt(self, control: str, lit: Mapping[str, np.ndarray]) -> str:
+        """Why the look of a control's press is not known; empty where it is."""
+        if not lit[control].any():
+            return "was not seen pressed"
+        twins = [name for name in lit if self._doubtful(control, name, lit)]
+        return f"lights up together with {', '.join(twins)}" if twins else ""
 
     def _inside(self, box: Box) -> tuple[int, int, int, int] | None:
         """A box in whole pixels, clipped to the picture; None where less than 3 pixels are left."""
@@ -148,29 +184,25 @@ class _Maker:
         return float(np.abs(tiles - self.rest[y : y + h, x : x + w]).mean()) / 255
 
     def _sticks(self, caps: np.ndarray) -> list[Part]:
-        """The moving sticks; their pictures are painted into ``caps`` (h, w, 4) uint8."""
+        """The moving sticks, as large against their reach as the family has them; painted into ``caps`` (h, w, 4)."""
         parts: list[Part] = []
-        for name in self.template.scene.sticks:
+        for name, stick in self.template.scene.sticks.items():
             x, y, w, h = self.boxes[name]
-            radius = self._capradius_from(np.array([x + w / 2, y + h / 2]), w / 2)
-            region = self._inside((x + w / 2 - radius, y + h / 2 - radius, 2 * radius, 2 * radius))
+            share = [side / (2 * travel + side) for side, travel in zip(stick.size, stick.travel, strict=True)]
+            box = (x + w * (1 - share[0]) / 2, y + h * (1 - share[1]) / 2, w * share[0], h * share[1])
+            region = self._inside(box)
             if region is None:
                 continue
             left, top, wide, high = region
             window = (slice(top, top + high), slice(left, left + wide))
             disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, high)) * 255
             caps[window] = np.dstack([self.rest[window], disc])
-            travel = (max(w / 2 - radius, 1.0),) * 2
-            picture = Picture(file=CAPS, region=region)
-            parts.append(Move(name=name, stick=name, box=region, picture=picture, travel=travel))
+            travel = (max((w - box[2]) / 2, 1.0), max((h - box[3]) / 2, 1.0))
+            side: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
+            parts.append(
+                Move(name=name, stick=side, box=region, picture=Picture(file=CAPS, region=region), travel=travel)
+            )
         return parts
-
-    def _capradius_from(self, centre: np.ndarray, reach: float) -> float:
-        """A cap's radius in pixels: its rim is what changes most when it moves."""
-        radius = radius_from(self.rest.shape, centre)
-        near = radius < reach
-        weight = self.motion[near]
-        return float((radius[near] * weight).sum() / max(float(weight.sum()), 1e-9)) if weight.any() else 0.6 * reach
 
     def _without_sticks(self, caps: np.ndarray) -> np.ndarray:
         """The rest picture (h, w, 4) uint8, sticks painted over by what is around them, the game taken out."""
@@ -193,9 +225,3 @@ class _Maker:
             cv2.rectangle(chart, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)
             cv2.putText(chart, control, (left, top - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
         return chart
-
-
-def _png(rgba: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
-    assert done
-    return data.tobytes()

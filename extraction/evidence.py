@@ -7,6 +7,7 @@ rest picture, the median of its panels, serves every skin, and is all there is f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -70,23 +71,33 @@ def reference_of(template: Template, raster: Raster | None = None) -> Reference:
             alone = torch.cat([draw(_only(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
             caps[i] = functional.avg_pool2d(_cut(template.scene, alone, raster.scale)[(..., *_tile(stick))], 2)
     clicks = tuple(_clicks(template.scene, stick) for stick in STICKS)
-    return Reference(torch.cat([panels.flatten(0, 1), units]), caps, clicks)
+    reference = Reference(torch.cat([panels.flatten(0, 1), units]), caps, clicks)
+    return blank(reference, template.scene.undrawn)
 
 
-def undrawn(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
-    """The same geometry for a skin that looks like no template: its sticks look as the video shows them at rest.
+def blank(reference: Reference, controls: Iterable[str]) -> Reference:
+    """The same without the pictures of some controls, as of a skin that nobody drew: geometry is left."""
+    panels, caps, clicks = reference.panels.clone(), reference.caps.clone(), list(reference.clicks)
+    for control in controls:
+        panels[:8][(..., *_tile(control))] = 0
+        if control in STICKS:
+            caps[STICKS.index(control)] = 0
+            clicks[STICKS.index(control)] = False
+    return Reference(panels, caps, tuple(clicks))
+
+
+def complete(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
+    """The same in which every stick has a picture: one that is not drawn looks as the video shows it at rest.
 
     ``rest``: (3, 88, 108), the video's own rest picture.
     """
-    panels = reference.panels.clone()
-    panels[:8] = 0
-    caps = torch.zeros_like(reference.caps)
+    caps = reference.caps.clone()
     for i, stick in enumerate(STICKS):
-        if stick in scene.sticks:
+        if stick in scene.sticks and not caps[i].any():
             disc = _disc(scene, stick).to(rest.device)
             caps[i, :, :3] = functional.avg_pool2d(rest[(..., *_tile(stick))], 2) * disc
             caps[i, :, 3] = disc
-    return Reference(panels, caps, (False,) * len(STICKS))
+    return replace(reference, caps=caps)
 
 
 def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:

@@ -220,15 +220,15 @@ class _Raw:
     """What the pass over the video gathered on T frames.
 
     pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. logits: (T, 17) float16.
-    sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. confidence: (T,) float32. jpeg_bytes: (T,) int64
-    length of each frame in the spool, in order; all 0 without frames.
+    sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. certainty: (T, 2) float16, of the sticks.
+    jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
     """
 
     pts_s: np.ndarray
     place: np.ndarray
     logits: np.ndarray
     sticks: np.ndarray
-    confidence: np.ndarray
+    certainty: np.ndarray
     jpeg_bytes: np.ndarray
 
 
@@ -355,14 +355,16 @@ class _Job:
         """What only the whole video tells: the sticks' calibration, and which presses are none."""
         calibration = calibrate(raw.sticks, self.options.percentile)
         known = self._shown()[raw.place]
+        logits = raw.logits.astype(np.float32)
+        held = decide_buttons(logits, known[:, : len(BUTTONS)])
         labels = Labels(
             frame_index=np.arange(len(raw.pts_s)),
             pts_s=raw.pts_s,
             covered=raw.place >= 0,
             known=known,
-            buttons=decide_buttons(raw.logits.astype(np.float32), known[:, : len(BUTTONS)]),
+            buttons=held,
             sticks=apply_calibration(raw.sticks, calibration),
-            confidence=raw.confidence,
+            confidence=score_confidence(logits, held, raw.certainty, known),
         )
         return labels, calibration
 
@@ -468,7 +470,7 @@ def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np
         place=np.full(len(batch.pts_s), batch.place, np.int16),
         logits=readings.logits.astype(np.float16),
         sticks=np.where(known_sticks[:, :, None], readings.sticks, np.float32(np.nan)),
-        confidence=score_confidence(readings.logits, readings.stick_certainty, known),
+        certainty=readings.stick_certainty.astype(np.float16),
         jpeg_bytes=jpeg_bytes,
     )
 

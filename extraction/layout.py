@@ -1,8 +1,7 @@
 """A family's layout fitted onto an overlay in a video: where each control is, for a skin that nobody drew.
 
-A person says where the overlay is and what pad it shows. What moves most near each stick's place is the stick, and
-from the sticks follow scale and shift of everything else; then each group of buttons settles where the picture
-changes most.
+A person says where the overlay is and what pad it shows. Its controls are calm and then come to life, unlike the
+game around them: that is where the layout goes.
 """
 
 from __future__ import annotations
@@ -20,12 +19,10 @@ from extraction.records import SourceError
 from extraction.video import VideoReader
 from templates.catalogue import Template
 from templates.controls import DPAD
-from templates.scene import Box, Move, Part, Picture, Scene, Show
+from templates.scene import Box, Scene
 
 FRAMES: Final = 400  # at most, spread over the video's first minutes
 LOOK_S: Final = 600.0
-STICK_SEARCH: Final = 0.12  # of the box's width: how far a stick may lie from where the family has it
-SETTLE: Final = 0.4  # of a button's size: how far a group of buttons may lie from where the sticks put it
 GROUPS: Final = (
     ("south", "east", "west", "north"),
     DPAD,
@@ -35,9 +32,18 @@ GROUPS: Final = (
     ("start",),
     ("guide",),
 )
-SCALES: Final = (0.75, 1.3)  # of the family's layout against the box
+NOISE: Final = 0.01  # of full scale: what an encoder does to a pixel that stands still
+MOST_LIVELY: Final = 3.0  # natural logarithm: twenty times the usual
+AROUND: Final = 0.3  # of a control's size on every side: what its inside is compared with
+# How far the whole layout may go, what is usual, and the price of the usual; liveliness is in [0, 1].
+SHIFT, SHIFT_USUAL = 0.16, 0.08  # of the box's width
+STRETCH, STRETCH_USUAL, SQUEEZE_USUAL = 0.3, 0.15, 0.1  # logarithms; the last of the two axes' ratio
+FREE: Final = 0.006
+# How far parts may go, of their size, and the price of 0.3.
+GROUP_REACH, GROUP_PRICE = 0.5, 0.06
+REACH, PRICE = 0.3, 0.3
 SWEPT: Final = 0.2  # of the liveliest ring's motion: what a stick still reaches
-_UNSEEN: Final = Picture(svg="<g/>")
+STICK_SIZES: Final = (0.75, 1.3)  # of the family's, as it was fitted
 
 
 def choose_layout(templates: Iterable[Template], family: str, box_wh: tuple[int, int]) -> Template:
@@ -48,31 +54,6 @@ def choose_layout(templates: Iterable[Template], family: str, box_wh: tuple[int,
         return round(abs(math.log(box_wh[0] / box_wh[1] * height / width)), 1)
 
     return min((template for template in templates if template.family == family), key=misfit)
-
-
-def fit_template(path: Path, box_xywh: tuple[int, int, int, int], layout: Template) -> Template:
-    """The geometry of the overlay in a box of a video, as a template on a canvas of the box's size; it draws nothing.
-
-    SourceError where the video cannot be read or the box leaves the frame.
-    """
-    crops = read_crops(path, box_xywh)
-    boxes = fit_layout(measure_activity(crops, np.median(crops, 0).astype(np.uint8)), layout.scene)
-    parts = tuple(_geometry(name, box, layout.scene) for name, box in boxes.items())
-    scene = Scene(id=f"{layout.family}/fitted", family=layout.family, canvas=box_xywh[2:], parts=parts)
-    return Template(scene, None)
-
-
-def _geometry(control: str, box: Box, scene: Scene) -> Part:
-    """A part that says where a control is; a stick's box is as wide as its picture reaches."""
-    x, y, w, h = box
-    if control not in ("j_left", "j_right"):
-        return Show(name=control, control=control, box=box, picture=_UNSEEN)
-    stick = scene.sticks[control]
-    size = [side * stick.size[i] / (2 * stick.travel[i] + stick.size[i]) for i, side in enumerate((w, h))]
-    at_rest = (x + (w - size[0]) / 2, y + (h - size[1]) / 2, size[0], size[1])
-    travel = ((w - size[0]) / 2, (h - size[1]) / 2)
-    name = "j_left" if control == "j_left" else "j_right"
-    return Move(name=name, stick=name, box=at_rest, picture=_UNSEEN, travel=travel)
 
 
 def read_crops(path: Path, box_xywh: tuple[int, int, int, int]) -> np.ndarray:
@@ -100,94 +81,107 @@ def read_crops(path: Path, box_xywh: tuple[int, int, int, int]) -> np.ndarray:
 class Activity:
     """How much each pixel departs from rest, (h, w) float32 in [0, 1].
 
-    Both count only what goes beyond a pixel's usual: a game around or behind the overlay always flickers.
-    motion: in the mean; a stick moves often. peaks: at its liveliest; a button lights up seldom and strongly.
+    motion: in the mean, beyond what is usual for it; a stick moves often. liveliness: how far its liveliest moments
+    exceed its usual ones, as a logarithm; a button is calm and then lights up, a game around it flickers always.
     """
 
     motion: np.ndarray
-    peaks: np.ndarray
+    liveliness: np.ndarray
 
 
 def measure_activity(crops: np.ndarray, rest: np.ndarray) -> Activity:
     """Activity of (N, h, w, 3) uint8 crops around their rest picture (h, w, 3)."""
     apart = np.abs(crops.astype(np.int16) - rest).mean(3, dtype=np.float32) / 255
     calm, usual, lively = np.quantile(apart, (0.35, 0.6, 0.985), axis=0)  # a stick may be away half of the time
-    motion, peaks = np.maximum(apart.mean(0) - calm, 0), np.maximum(lively - 1.5 * usual, 0)
+    motion = np.maximum(apart.mean(0) - calm, 0)
     motion = np.minimum(motion, np.quantile(motion, 0.95))  # a bright button may not outweigh a pale stick
-    return Activity(motion.astype(np.float32), peaks.astype(np.float32))
+    liveliness = (np.log((lively + NOISE) / (usual + NOISE)) / MOST_LIVELY).clip(0, 1)
+    return Activity(motion.astype(np.float32), liveliness.astype(np.float32))
 
 
 def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
     """Where each control is in a box of a video: control -> box in its pixels.
 
-    A stick sweeps its surroundings like nothing else does; with two sticks found the layout is scaled and shifted,
-    with one it is shifted, else it fills the box. Then groups of buttons are moved as wholes.
+    The layout is scaled and shifted as a whole, then by groups of buttons, then control by control, to where pixels
+    inside the controls are livelier than those around them. Each step pays for how far it goes, so that what shows
+    no life stays where its neighbours put it.
     """
-    scale = np.array(activity.motion.shape[::-1]) / scene.canvas
-    sticks = list(scene.sticks.values())
-    wanted = np.array([stick.centre for stick in sticks]).reshape(-1, 2)
-    caps = [stick.size[0] * scale[0] for stick in sticks]
-    found = np.array([_stick_centre(activity.motion, at * scale, size) for at, size in zip(wanted, caps, strict=True)])
-    if len(found) == 2:
-        apart = np.linalg.norm((wanted[1] - wanted[0]) * scale)
-        scale = scale * np.clip(np.linalg.norm(found[1] - found[0]) / apart, *SCALES)
-    shift = (found - wanted * scale).mean(0) if len(found) else np.zeros(2)
-    boxes = {
-        name: (float(x * scale[0] + shift[0]), float(y * scale[1] + shift[1]), float(w * scale[0]), float(h * scale[1]))
-        for name, (x, y, w, h) in scene.boxes.items()
-    }
-    for name, centre in zip(scene.sticks, found, strict=True):
-        boxes[name] = _stick_box(activity.motion, centre, boxes[name])
-    for group in GROUPS:
-        members = {name: boxes[name] for name in group if name in boxes}
-        if members:
-            x, y = _best_move(activity.peaks, list(members.values()))
-            boxes |= {name: (box[0] + x, box[1] + y, box[2], box[3]) for name, box in members.items()}
-    return boxes
+    height, width = activity.liveliness.shape
+    total = cv2.integral(activity.liveliness)
+    scale = np.array([width / scene.canvas[0], height / scene.canvas[1]])
+    names = list(scene.boxes)
+    boxes = _fit_whole(total, np.array([scene.boxes[name] for name in names]) * np.tile(scale, 2), (width, height))
+    for groups, reach, price in ((GROUPS, GROUP_REACH, GROUP_PRICE), (((name,) for name in names), REACH, PRICE)):
+        for group in groups:
+            members = [i for i, name in enumerate(names) if name in group]
+            if members:
+                boxes[members] += _best_move(total, boxes[members], reach, price)
+    found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
+    return found | {name: _stick_box(activity.motion, found[name]) for name in scene.sticks}
 
 
-def _stick_centre(motion: np.ndarray, expected: np.ndarray, size_px: float) -> np.ndarray:
-    """The middle of what moves most within a disc of a stick's size near an expected place: (x, y) in pixels."""
-    reach = STICK_SEARCH * motion.shape[1]
-    side = 2 * round(0.75 * size_px) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).astype(np.float32)
-    score = cv2.filter2D(motion, cv2.CV_32F, disc / disc.sum(), borderType=cv2.BORDER_CONSTANT)
-    score[radius_from(motion.shape, expected) > reach] = -1
-    row, column = np.unravel_index(int(score.argmax()), score.shape)
-    weight = np.where(radius_from(motion.shape, np.array([column, row]) + 0.5) < side / 2, motion, 0)
+def _fit_whole(total: np.ndarray, boxes: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Boxes (N, 4) scaled about the middle and shifted together to where they are livelier than what is around."""
+    middle = np.array(size_wh) / 2
+    steps = np.linspace(-SHIFT, SHIFT, 17)
+    shifts = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    shift_price = FREE * ((shifts / SHIFT_USUAL) ** 2).sum(1)
+    best, best_boxes = -np.inf, boxes
+    logs = np.linspace(-STRETCH, STRETCH, 11)
+    for log_x, log_y in ((x, y) for x in logs for y in logs if abs(x - y) <= STRETCH):
+        stretch = np.exp((log_x, log_y))
+        scaled = np.concatenate([(boxes[:, :2] - middle) * stretch + middle, boxes[:, 2:] * stretch], 1)
+        moved = scaled + np.pad(shifts * size_wh[0], [(0, 0), (0, 2)])[:, None]
+        usual = (log_x**2 + log_y**2) / STRETCH_USUAL**2 + (log_x - log_y) ** 2 / SQUEEZE_USUAL**2
+        gain = _contrast(total, moved).mean(1) - shift_price - FREE * usual
+        if gain.max() > best:
+            best, best_boxes = float(gain.max()), moved[gain.argmax()]
+    return best_boxes
+
+
+def _best_move(total: np.ndarray, boxes: np.ndarray, reach: float, price: float) -> np.ndarray:
+    """How far, (4,) of which the last two are 0, to move boxes (N, 4) together, at most ``reach`` of their size."""
+    steps = np.linspace(-reach, reach, 11)
+    shifts = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    moves = np.pad(shifts * boxes[:, 2:].mean(0), [(0, 0), (0, 2)])
+    gain = _contrast(total, boxes + moves[:, None]).mean(1) - price * ((shifts / 0.3) ** 2).sum(1)
+    return np.asarray(moves[gain.argmax()])
+
+
+def _contrast(total: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(..., 4) boxes -> (...) how much livelier they are inside than around; ``total``: the integral of a picture.
+
+    What a picture cuts off counts as calm.
+    """
+    height, width = total.shape[0] - 1, total.shape[1] - 1
+
+    def sums(x0: np.ndarray, y0: np.ndarray, x1: np.ndarray, y1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        left, right = (np.clip(np.rint(side), 0, width).astype(int) for side in (x0, x1))
+        top, bottom = (np.clip(np.rint(side), 0, height).astype(int) for side in (y0, y1))
+        inside = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+        return inside, (right - left) * (bottom - top)
+
+    x, y, w, h = np.moveaxis(boxes, -1, 0)
+    inside, area = sums(x, y, x + w, y + h)
+    dx, dy = AROUND * w, AROUND * h
+    whole, whole_area = sums(x - dx, y - dy, x + w + dx, y + h + dy)
+    return np.asarray(inside / np.maximum(w * h, 1) - (whole - inside) / np.maximum(whole_area - area, 1))
+
+
+def _stick_box(motion: np.ndarray, box: Box) -> Box:
+    """A stick's box about the middle of what moves in it, as wide as it was seen to reach, within limits."""
+    expected, reach = np.array(box[:2]) + np.array(box[2:]) / 2, box[2] / 2
     rows, columns = np.indices(motion.shape) + 0.5
-    total = weight.sum()
-    return np.array([(columns * weight).sum(), (rows * weight).sum()]) / total if total > 0 else expected
-
-
-def _stick_box(motion: np.ndarray, centre: np.ndarray, box: Box) -> Box:
-    """A stick's box around its centre, as wide as it was seen to reach."""
+    weight = np.where(radius_from(motion.shape, expected) < reach, motion, 0)
+    if not weight.any():
+        return box
+    centre = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
     rings = radius_from(motion.shape, centre).astype(int).ravel()
-    profile = np.bincount(rings, motion.ravel())[: round(0.75 * box[2])] / np.bincount(rings)[: round(0.75 * box[2])]
-    reach = float(np.flatnonzero(profile >= SWEPT * profile.max()).max() + 1)
-    return (float(centre[0] - reach), float(centre[1] - reach), 2 * reach, 2 * reach)
-
-
-def _best_move(peaks: np.ndarray, boxes: list[Box]) -> tuple[float, float]:
-    """How far to move boxes together, at most SETTLE of their size, so that what changes lies inside and not around."""
-    size = float(np.mean([box[2:] for box in boxes]))
-    steps = np.linspace(-SETTLE * size, SETTLE * size, 15)
-    total = cv2.integral(peaks)
-
-    def inside(x: float, y: float, w: float, h: float) -> float:
-        corners = np.array([x, y, x + w, y + h]).round().astype(int)
-        x0, y0, x1, y1 = np.clip(corners, 0, [*peaks.shape[::-1]] * 2)
-        return float(total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0])
-
-    def gain(dx: float, dy: float) -> float:
-        found = 0.0
-        for x, y, w, h in boxes:
-            around = inside(x + dx - w / 4, y + dy - h / 4, 1.5 * w, 1.5 * h)
-            found += 2 * inside(x + dx, y + dy, w, h) - around
-        return found - 0.02 * size * float(np.hypot(dx, dy))  # where nothing changes nothing moves
-
-    best = max(((float(dx), float(dy)) for dx in steps for dy in steps), key=lambda move: gain(*move))
-    return best
+    count = math.ceil(reach * STICK_SIZES[1]) + 1
+    profile = np.bincount(rings, motion.ravel(), count)[:count] / np.maximum(np.bincount(rings, None, count)[:count], 1)
+    swept = float(np.flatnonzero(profile >= SWEPT * profile.max()).max() + 1)
+    radius = min(max(swept, reach * STICK_SIZES[0]), reach * STICK_SIZES[1])
+    return (float(centre[0] - radius), float(centre[1] - radius), 2 * radius, 2 * radius)
 
 
 def radius_from(shape: tuple[int, ...], centre: np.ndarray) -> np.ndarray:

@@ -157,7 +157,7 @@ def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frame
         raise SourceError(f"expected a box inside {width}x{height} px, found {x},{y},{w},{h}; give x,y,w,h")
     canvas = template.scene.canvas
     affine = np.array([[w / canvas[0], 0, x], [0, h / canvas[1], y]], np.float64)
-    return replace(_placement(template, affine, 0, frames), drawn=False)
+    return _placement(template, affine, 0, frames)
 
 
 def _placement(template: Template, affine: np.ndarray, inliers: int, frames: Sequence[np.ndarray]) -> Placement:

@@ -27,9 +27,9 @@ from extraction.evidence import (
     REFERENCE_CHANNELS,
     STICK_MISFIT,
     compare,
+    complete,
     reference_of,
     undo_look,
-    undrawn,
 )
 from extraction.records import Placement, Readings, SourceError
 from extraction.rectify import TILE_XY, Rectifier, tile_size
@@ -38,7 +38,7 @@ from templates.scene import Scene
 
 GRID: Final = 11
 STRIDE: Final = 4
-BATCH: Final = 32  # pairs that go through the network together
+BATCH: Final = 16  # pairs that go through the network together: what they need stays in the cache
 WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
 
 
@@ -199,8 +199,7 @@ class PlacedParser:
             torch.tensor([placement.offset], device=parser.device),
         )
         self._rest = self._prepare([placement.rest])
-        reference = reference_of(template).to(parser.device)
-        self._reference = reference if placement.drawn else undrawn(reference, template.scene, self._rest[0])
+        self._reference = complete(reference_of(template).to(parser.device), template.scene, self._rest[0])
         self._remembered = parser.remember(self._reference.beside(self._rest))
 
     @property

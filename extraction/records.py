@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from templates.catalogue import Template
+if TYPE_CHECKING:  # the command line needs the errors here before it needs anything heavy
+    from templates.catalogue import Template
 
 
 class SourceError(Exception):
@@ -40,13 +42,12 @@ class Reason(StrEnum):
 class Placement:
     """Where one template sits in one video, and when.
 
-    template: what is there; a geometry alone where it is not ``drawn``.
+    template: what is there. A control of which it has no picture is read by the video's own rest picture alone.
     affine: (2, 3) float64, canvas units -> pixels of the upright frame.
     box_xywh: the canvas in the frame, pixels, clipped to the frame.
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
-    drawn: whether the overlay looks like the template; else the template lends only its geometry.
     rest: (88, 108, 3) uint8, the parser's panel of the overlay at rest: the temporal median of the sampled frames.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     """
@@ -60,7 +61,6 @@ class Placement:
     rest: np.ndarray
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    drawn: bool = True
 
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3):

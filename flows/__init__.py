@@ -4,7 +4,11 @@ cli.py        the command line, console script ``padtrace``
 arguments.py  what is written on it -> values
 sources.py    what was named on it -> video files
 extract.py    extraction with one set of templates and weights, video after video
-benchmark.py  ground-truth cases: an extraction against the log
+recording.py  a recorder's pictures -> a video
+plots.py      one case's sticks, onsets and worst moments as pictures
+benchmark.py  ground-truth cases: extractions against their logs
+tables.py     the benchmark's report -> what a person reads
+confidence.py brings confidence to scale, on evaluation clips
 wording.py    results -> what a person reads
 terminal.py   one-sentence errors, logs, progress bars
 bench.py      ``make bench``: speed and memory on this machine

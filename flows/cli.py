@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,15 +18,15 @@ from rich.table import Table
 
 from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
+from flows.tables import benchmark_tables
 from flows.terminal import Faults, out, print_json, progress_bar, wrong_usage
-from flows.wording import funnel_table, outcome_line, placement_lines, score_table, tally_line
+from flows.wording import funnel_table, outcome_line, placement_lines, tally_line
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.progress import Progress
 
     from extraction.extract import ExtractOptions, Outcome
-    from flows.benchmark import Result
     from flows.extract import Extractor
 
 app = typer.Typer(
@@ -168,27 +167,43 @@ def benchmark(
     device: DeviceOption = Device.AUTO,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Keep extractions here; one that is there already is used."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Keep extractions here, one that is there already is used, and draw DIR/benchmark/CASE/*.png.",
+        ),
     ] = None,
+    by_hand: Annotated[
+        bool,
+        typer.Option(
+            "--by-hand", help="Do not look for overlays: take each case's own box and family; in DIR/by-hand."
+        ),
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Score extractions against the logs that the overlays were drawn from."""
     faults = Faults(debug)
-    results: list[Result] = []
     with faults.told(), tempfile.TemporaryDirectory(prefix="padtrace-") as temporary, progress_bar() as bar:
-        from flows.benchmark import judge, read_case
+        from flows.benchmark import PUBLISHED, run_benchmark
 
-        extractor = _open_extractor(out_dir or Path(temporary), templates, device, _options())
-        for folder in cases:
-            with faults.told():
-                case = read_case(folder)
-                extracted = _extract_one(extractor, folder / "video.mp4", bar).folder
-                results.append(judge(folder, case, extracted))
-    if as_json:
-        print_json([asdict(result) for result in results])
-    elif results:
-        out.print(score_table(results))
+        # Readings by hand would take the place of those that found their overlays.
+        kept = out_dir / "by-hand" if out_dir is not None and by_hand else out_dir
+        extractor = _open_extractor(kept or Path(temporary), templates, device, _options())
+        task = bar.add_task("", total=1.0)
+        report = run_benchmark(
+            cases,
+            extractor,
+            by_hand=by_hand,
+            plots=kept and kept / "benchmark",
+            on_failure=faults.tell,
+            on_progress=lambda case, part: bar.update(task, description=case, completed=part),
+        )
+        if as_json:
+            print_json(report.as_json())
+        else:
+            for part in benchmark_tables(report, PUBLISHED):
+                out.print(part, highlight=False)
     faults.exit()
 
 
@@ -342,7 +357,7 @@ def template_from_video(
         check_family(family, library())
         layout = choose_layout(library().values(), family, by_hand[2:])
         adopted = adopt(video, by_hand, layout, moves)
-        folder = save_template(adopted.scene, adopted.pictures, out_dir)
+        folder = save_template(adopted.scene, adopted.pngs, out_dir)
         _write_png(folder / "fitted.png", adopted.fitted)
         out.print(f"{adopted.scene.id} ({family}) -> {folder}", markup=False)
         out.print(f"look at {folder / 'fitted.png'}: every box must lie on its control", markup=False)

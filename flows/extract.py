@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
-from extraction.layout import choose_layout, fit_template
+from extraction.layout import choose_layout
 from extraction.locate import locate, place_by_hand
 from extraction.parse import Parser
 from extraction.records import Placement, Reason
@@ -22,14 +24,14 @@ def find_overlay(
 ) -> tuple[list[Placement], Reason | None]:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    In a box given by hand its family's layout is fitted.
+    A box given by hand is read with a template that the video itself lends.
     """
     samples = sample_frames(path, options.sample_frames)
     if options.box is not None:
         assert options.family is not None
         layout = choose_layout(templates.values(), options.family, options.box[2:])
-        template = fit_template(path, options.box, layout)
-        return [place_by_hand(options.box, template, [rgb for _, rgb in samples])], None
+        adopted = adopt(path, options.box, layout)
+        return [place_by_hand(options.box, adopted.template, [rgb for _, rgb in samples])], None
     found = locate(samples, templates, min_inliers=options.min_inliers)
     return list(found.placements), found.reason
 
@@ -49,12 +51,18 @@ class Extractor:
         """Loads the weights; SourceError where that fails."""
         torch.set_num_threads(1)  # several batches are read at once; threads within each would only wait for each other
         self._out_dir = out_dir
-        self._templates = templates
+        self.templates = templates
         self._options = options
         self._parser = Parser.load(device=device)
+
+    def by_hand(self, box: tuple[int, int, int, int], family: str) -> Extractor:
+        """The same in all else, for a video whose overlay is given instead of found: x, y, width, height in pixels."""
+        other = copy.copy(self)
+        other._options = self._options.model_copy(update={"box": box, "family": family})
+        return other
 
     def run(self, video: Path, on_progress: Callable[[float], None] | None = None) -> Outcome:
         """Extract one video; see ``extract_video``."""
         return extract_video(
-            video, self._out_dir, self._templates, self._parser, self._options, find_overlay, on_progress
+            video, self._out_dir, self.templates, self._parser, self._options, find_overlay, on_progress
         )

@@ -162,23 +162,24 @@ class BenchmarkJob(BaseModel):
 
 
 @flow(name="benchmark", persist_result=False)
-def benchmark(job: BenchmarkJob) -> list[dict[str, Any]]:
-    """Score the reading against ground-truth logs. Returns the scores by case."""
+def benchmark(job: BenchmarkJob) -> dict[str, Any]:
+    """Score the reading against ground-truth logs. Returns what ``padtrace benchmark --json`` prints."""
     from extraction.extract import ExtractOptions
-    from flows.benchmark import judge, read_case
+    from flows.benchmark import run_benchmark
     from flows.extract import Extractor
     from templates.catalogue import all_templates
 
-    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="padtrace-benchmark-") as out:
         known = all_templates(Path(job.templates) if job.templates else None)
-        extractor = Extractor(Path(out), known, "auto", ExtractOptions())
-        for folder in map(Path, job.cases):
-            outcome = extractor.run(folder / "video.mp4")
-            results.append(asdict(judge(folder, read_case(folder), outcome.folder)))
-    table = [{**{k: v for k, v in result.items() if k != "scores"}, **(result["scores"] or {})} for result in results]
+        report = run_benchmark([*map(Path, job.cases)], Extractor(Path(out), known, "auto", ExtractOptions()))
+    table = [
+        {"case": result.name, **(asdict(result.scores) if result.scores else {"scores": None})}
+        for result in report.results
+    ]
     create_table_artifact(table, key="benchmark", description="Readings against ground-truth logs")
-    return results
+    if report.failures:
+        raise SourceError(f"{report.failures[0].case} was not scored: {report.failures[0].error}")
+    return report.as_json()
 
 
 def _discover(run: Run, channel: Channel) -> None:

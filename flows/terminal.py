@@ -34,10 +34,14 @@ class Faults:
         try:
             yield
         except (SourceError, TemplateError, OSError) as error:
-            self.count += 1
-            err.print(f"[red]error:[/red] {_sentence(error)}", markup=True)
-            if self._debug:
-                err.print(traceback.format_exc(), markup=False)
+            self.tell(error)
+
+    def tell(self, error: Exception) -> None:
+        """Tell and count an error that is being handled."""
+        self.count += 1
+        err.print(f"[red]error:[/red] {_sentence(error)}", markup=True)
+        if self._debug:
+            err.print(traceback.format_exc(), markup=False)
 
     def exit(self) -> None:
         """End the command: code 1 when anything failed."""

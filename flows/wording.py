@@ -12,8 +12,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from extraction.extract import Outcome
-    from extraction.score import Scores
-    from flows.benchmark import Result
     from flows.funnel import Funnel
 
 
@@ -55,24 +53,8 @@ def tally_line(outcomes: Sequence[Outcome], failed: int, out_dir: Path) -> str:
     return f"{line}; nothing to do in {out_dir}" if nothing_new else line
 
 
-def score_table(results: Sequence[Result]) -> Table:
-    """One row for each case."""
-    table = Table(
-        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="box: error in px; within 1: onset F1 within one frame"
-    )
-    for title in ("case", "overlay"):
-        table.add_column(title, overflow="fold")
-    for title in ("box", "stick R2", "buttons", "macro F1", "onset F1", "within 1"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for result in results:
-        found = ", ".join(result.templates) or f"none ({result.reason})"
-        off = "-" if result.box_error_px is None else f"{result.box_error_px:.0f}"
-        table.add_row(result.name, found, off, *_figures(result.scores))
-    return table
-
-
 def funnel_table(funnel: Funnel) -> Table:
-    """How far the videos came, and why the rest did not."""
+    """How far the videos of scheduled runs came, and why the rest did not."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -83,16 +65,3 @@ def funnel_table(funnel: Funnel) -> Table:
     for reason, count in funnel.dropped.items():
         table.add_row(reason.replace("_", " "), str(count))
     return table
-
-
-def _figures(scores: Scores | None) -> list[str]:
-    if scores is None:
-        return ["-"] * 5
-    figures = (
-        scores.stick_r2_mean,
-        scores.button_accuracy,
-        scores.macro_f1,
-        scores.onset_f1,
-        scores.onset_f1_within_1,
-    )
-    return ["-" if figure is None else f"{figure:.3f}" for figure in figures]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.evidence import compare, reference_of, undo_look, undrawn
+from extraction.evidence import blank, compare, complete, reference_of, undo_look
 from extraction.parse import stick_gain
 from extraction.rectify import TILE_XY, WORKING_WIDTH, tile_map, tile_size
 from synthetic.backgrounds import Backgrounds
@@ -37,7 +37,7 @@ OFF_STICK: Final = 0.15  # of a stick's travel: its middle is measured where it 
 OFF_SIZE: Final = 0.1  # and its size, as a logarithm
 PAD: Final = 0.06  # of the overlay's width, on every side: what a misplaced tile sees
 PADS_SHARE: Final = 0.5
-UNDRAWN: Final = 0.35  # share of samples that must be read without the template's pictures
+UNDRAWN: Final = 0.35  # share of samples that must be read without some or all of the template's pictures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +92,8 @@ class Composer:
         games = self._draw_games(rng)
         opacity = np.where(rng.random(GROUP) < 0.5, 1.0, rng.uniform(0.35, 1.0, GROUP)).astype(np.float32)
         how = draw_degradation(rng, GROUP)
-        drawn = rng.random(GROUP) >= UNDRAWN
-        looks_at, tiles = _draw_points(rng, template, raster, drawn)
+        hidden = _draw_hidden(rng)
+        looks_at, tiles = _draw_points(rng, template, raster, hidden)
         points = torch.from_numpy(looks_at).to(self._device)
         panels = torch.cat(
             [
@@ -103,9 +103,9 @@ class Composer:
                 for part in (slice(i, i + PART) for i in range(0, GROUP, PART))
             ]
         )
-        gain, offset = _draw_looks(rng, opacity, _mean_colours(games[:, 1]), how, drawn)
+        gain, offset = _draw_looks(rng, opacity, _mean_colours(games[:, 1]), how, np.asarray(~hidden.all(1)))
         panels = undo_look(panels, gain.to(self._device), offset.to(self._device))
-        return Batch(*self._inputs(template, raster, panels, drawn), *self._truth(template, current, tiles))
+        return Batch(*self._inputs(template, raster, panels, hidden), *self._truth(template, current, tiles))
 
     def _draw_template(self, rng: np.random.Generator) -> tuple[Template, Raster]:
         """A drawing of the library in its own or other colours, or a pad that nobody drew."""
@@ -154,15 +154,16 @@ class Composer:
         return panels.reshape(*frames.shape[:3], *points.shape[1:3])
 
     def _inputs(
-        self, template: Template, raster: Raster, panels: Tensor, drawn: np.ndarray
+        self, template: Template, raster: Raster, panels: Tensor, hidden: np.ndarray
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The parser's channels of (GROUP, 3, 3, 88, 108) panels; the template's pictures only where ``drawn``."""
+        """The parser's channels of (GROUP, 3, 3, 88, 108) panels, without the template's pictures of what is hidden."""
         reference = reference_of(template, raster)
         rest = panels[:, 2]
         shared = reference.beside(rest)
         pairs = [torch.cat([panels[:, i], compare(panels[:, i], reference, rest)], 1) for i in (0, 1)]
-        for i in np.flatnonzero(~drawn).tolist():
-            alone = undrawn(reference, template.scene, rest[i])
+        for i in np.flatnonzero(hidden.any(1)).tolist():
+            unknown = [name for name, is_hidden in zip(CONTROLS, hidden[i], strict=True) if is_hidden]
+            alone = complete(blank(reference, unknown), template.scene, rest[i])
             shared[i] = alone.beside(rest[i : i + 1])[0]
             misfits = compare(panels[i, :2], alone, rest[i : i + 1])
             for pair, misfit in zip(pairs, misfits, strict=True):
@@ -202,6 +203,18 @@ def _recolour(raster: Raster, rng: np.random.Generator) -> Raster:
     return replace(raster, layers=tuple(layers))
 
 
+def _draw_hidden(rng: np.random.Generator) -> np.ndarray:
+    """Of which controls each sample has no picture: (GROUP, 19) bool.
+
+    None of most; of the rest either all, as of a skin that nobody drew, or some, as of one that was adopted from a
+    video in which not every button is pressed.
+    """
+    undrawn = rng.random((GROUP, 1)) < UNDRAWN
+    wholly = rng.random((GROUP, 1)) < 0.5
+    share = np.where(wholly, 1.0, rng.uniform(0.2, 0.8, (GROUP, 1)))
+    return np.asarray(undrawn & (rng.random((GROUP, len(CONTROLS))) < share))
+
+
 def _draw_looks(
     rng: np.random.Generator, opacity: np.ndarray, backdrop: np.ndarray, how: Degradation, drawn: np.ndarray
 ) -> tuple[Tensor, Tensor]:
@@ -239,18 +252,19 @@ def _pad_px(raster: Raster) -> int:
 
 
 def _draw_points(
-    rng: np.random.Generator, template: Template, raster: Raster, drawn: np.ndarray
+    rng: np.random.Generator, template: Template, raster: Raster, hidden: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the panels' pixels look, as a localisation errs: (GROUP, 88, 108, 2) float32.
 
     In a padded picture of the raster, as ``grid_sample`` counts: -1 and 1 are its outer edges, -9 is nowhere.
     A template that was found fits axis by axis: its scale is off by half a percent, its position by half a pixel.
-    A skin that nobody drew borrows the geometry of another, fitted onto it: every control is off by some of its size.
+    A skin that nobody drew borrows the geometry of another, fitted onto it: what is ``hidden`` (see ``_draw_hidden``)
+    is off by some of its size.
 
     Also the same for the sticks' tiles: (GROUP, 2, 2, 2) float32, [left, right] x [shift, size] x [x, y]: where a
     tile's middle looks, in stick units from the neutral, and how large the tile is against the right size.
     """
-    fine = drawn[:, None]
+    fine = ~hidden.all(1, keepdims=True)
     scale = 1 + rng.normal(0, 1, (GROUP, 2)) * np.where(fine, 0.004, 0.02)
     shift = rng.normal(0, 1, (GROUP, 2)) * np.where(fine, 0.001, 0.008) * raster.size_wh[0] + rng.normal(
         0, 0.3, (GROUP, 2)
@@ -262,9 +276,10 @@ def _draw_points(
         (x, y), size = TILE_XY[control], tile_size(control)
         centre, extent = (np.array(box[:2]) + np.array(box[2:]) / 2) * raster.scale, np.array(box[2:]) * raster.scale
         travel = np.array(template.scene.sticks[control].travel) * raster.scale if control in STICKS else None
-        moved = rng.normal(0, 1, (GROUP, 2)) * ~fine
+        free = hidden[:, CONTROLS.index(control), None]
+        moved = rng.normal(0, 1, (GROUP, 2)) * free
         moved *= OFF_GEOMETRY * extent if travel is None else OFF_STICK * travel
-        larger = np.exp(rng.normal(0, OFF_SIZE, (GROUP, 1)) * ~fine)
+        larger = np.exp(rng.normal(0, OFF_SIZE, (GROUP, 1)) * free)
         tile = points[:, y : y + size, x : x + size]
         tile[:] = (tile - centre) * larger[:, None, None] + (centre + moved)[:, None, None]
         if travel is not None:

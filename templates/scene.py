@@ -7,11 +7,11 @@ takes its rest picture, the parser takes the boxes of its controls. Units are ca
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from templates.controls import BUTTONS, CONTROLS, DPAD, STICKS, THUMB_OF, TRIGGERS
+from templates.controls import BUTTONS, CONTROLS, DPAD, THUMB_OF, TRIGGERS
 
 Box = tuple[float, float, float, float]  # x, y, width, height
 Direction = Literal["up", "down", "left", "right"]
@@ -44,6 +44,10 @@ class Picture(Model):
         if self.file is not None and ("/" in self.file or "\\" in self.file or self.file.startswith(".")):
             raise ValueError(f"picture file must be a plain name in the template's folder, found {self.file!r}")
         return self
+
+
+NOTHING: Final = Picture(svg="<g/>")
+"""The picture of a control whose place is known and whose look is not."""
 
 
 class PartBase(Model):
@@ -236,8 +240,22 @@ class Scene(Model):
         return tuple(name for name in CONTROLS if name in boxes)
 
     @property
-    def has_sticks(self) -> bool:
-        return any(stick in self.sticks for stick in STICKS)
+    def undrawn(self) -> tuple[str, ...]:
+        """The controls of which there is ``NOTHING`` to see."""
+        drawn = {_driver_of(part) for part in self.parts if _draws(part)}
+        return tuple(name for name in self.known if name in {_driver_of(part) for part in self.parts} - drawn)
+
+
+def _driver_of(part: Part) -> str | None:
+    """The control or the stick that changes a part."""
+    return part.stick if part.kind == "move" else _control_of(part)
+
+
+def _draws(part: Part) -> bool:
+    """Whether a part ever shows anything."""
+    if part.kind == "nine_state":
+        return True
+    return any(picture not in (None, NOTHING) for picture in (part.picture, getattr(part, "pressed", None)))
 
 
 def _control_of(part: Part) -> str | None:

@@ -54,6 +54,6 @@ def test_a_template_made_from_a_video_alone_reads_its_sticks(tmp_path: Path) -> 
     box = (980, 498, 281, 203)
     layout = next(template for template in library().values() if template.family == "xbox_360")
     adopted = adopt(REALSET / "dev_atari_x360" / "video.mp4", box, layout)
-    save_template(adopted.scene, adopted.pictures, tmp_path / "mine")
+    save_template(adopted.scene, adopted.pngs, tmp_path / "mine")
     scores, _, _ = read("dev_atari_x360", load_templates(tmp_path / "mine"), tmp_path / "out")
     assert scores is not None and (scores.stick_r2_mean or 0) >= 0.7

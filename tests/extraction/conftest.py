@@ -11,10 +11,12 @@ import av
 import numpy as np
 import pytest
 
+from extraction.logs import Log
+from extraction.normalise import OPPOSITES
 from extraction.records import Placement, Readings, Reason
 from extraction.rectify import PANEL_WH
 from templates.catalogue import Template
-from templates.controls import BUTTON_INDEX
+from templates.controls import BUTTON_INDEX, TRIGGER_SLICE, States
 from templates.scene import Move, Picture, Scene, Static, Swap
 
 TICKS = Fraction(1, 12800)  # time base of written videos: fine enough for any frame time used here
@@ -86,6 +88,26 @@ def pad_frames(held: Sequence[bool]) -> list[np.ndarray]:
         frame[y : y + h, x : x + w] = 250 if down else 5
         frames.append(frame)
     return frames
+
+
+def human_log(length: int = 400, seed: int = 0) -> Log:
+    """Presses of 3 to 12 frames on every button and sticks that wander; triggers follow their buttons.
+
+    Opposite sides of the d-pad are never held together.
+    """
+    rng = np.random.default_rng(seed)
+    states = States.rest(length)
+    for button in range(17):
+        start = int(rng.integers(2, 20))
+        while start < length:
+            held = int(rng.integers(3, 12))
+            states.buttons[start : start + held, button] = True
+            start += held + int(rng.integers(3, 40))
+    for a, b in OPPOSITES:
+        states.buttons[:, BUTTON_INDEX[b]] &= ~states.buttons[:, BUTTON_INDEX[a]]
+    states.sticks[:] = np.clip(np.cumsum(rng.normal(0, 0.1, (length, 2, 2)), axis=0), -1, 1)
+    states.triggers[:] = states.buttons[:, TRIGGER_SLICE]
+    return Log.of_states(states)
 
 
 PICTURE = Picture(svg="<g/>")

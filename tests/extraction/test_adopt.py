@@ -57,7 +57,7 @@ def test_what_was_seen_pressed_is_known_and_the_rest_is_explained(adopted: Adopt
 
 
 def test_the_template_is_saved_and_shows_the_press(adopted: Adopted, tmp_path: Path) -> None:
-    save_template(adopted.scene, adopted.pictures, tmp_path)
+    save_template(adopted.scene, adopted.pngs, tmp_path)
     [template] = load_templates(tmp_path).values()
     assert template.family == "xbox_360"
     held = States.rest()

@@ -9,16 +9,18 @@ from extraction.evidence import (
     REFERENCE_CHANNELS,
     STICK_MISFIT,
     Reference,
+    blank,
     compare,
+    complete,
     reference_of,
     undo_look,
-    undrawn,
 )
 from extraction.parse import stick_gain
-from extraction.rectify import PANEL_WH, STICK_TILE, TILE_XY, Rectifier
+from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, Rectifier
 from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, States
 from templates.draw import draw, rasterise
+from templates.scene import NOTHING, Show
 
 WIDTH = 300
 
@@ -37,7 +39,7 @@ def panel_of(template: Template, states: States) -> torch.Tensor:
 def known_and_undrawn(template: Template) -> list[tuple[Reference, torch.Tensor]]:
     """What is known of a skin that the library draws, and of one that only its video shows; each with its rest."""
     rest, reference = panel_of(template, States.rest()), reference_of(template)
-    return [(reference, rest), (undrawn(reference, template.scene, rest[0]), rest)]
+    return [(reference, rest), (complete(blank(reference, template.scene.known), template.scene, rest[0]), rest)]
 
 
 @pytest.mark.parametrize("name", ["xbox_360/dark", "dualsense/outline", "switch_pro/white"])
@@ -97,10 +99,31 @@ def test_a_click_tells_wherever_the_stick_stands(clicked: bool) -> None:
 def test_an_undrawn_skin_lends_its_geometry_only() -> None:
     template = library()["xbox_360/dark"]
     reference, rest = reference_of(template), torch.rand(3, *PANEL_WH[::-1])
-    alone = undrawn(reference, template.scene, rest)
+    alone = complete(blank(reference, template.scene.known), template.scene, rest)
     assert not alone.panels[:8].any()
     assert torch.equal(alone.panels[8:], reference.panels[8:])
     assert not compare(torch.rand(2, 3, *PANEL_WH[::-1]), alone, rest[None])[:, :2].any()
+
+
+def test_a_button_whose_press_has_no_picture_is_blank_and_the_others_are_not() -> None:
+    """As in a template that was adopted from a video in which it was never pressed."""
+    drawn = library()["xbox_360/dark"]
+    parts = tuple(
+        Show(name="south", control="south", box=drawn.scene.boxes["south"], picture=NOTHING)
+        if getattr(part, "control", None) == "south"
+        else part
+        for part in drawn.scene.parts
+    )
+    adopted = Template(drawn.scene.model_copy(update={"parts": parts}), None)
+    panels = reference_of(adopted).panels[:8]
+
+    def tile(control: str) -> torch.Tensor:
+        x, y = TILE_XY[control]
+        return panels[:, y : y + BUTTON_TILE, x : x + BUTTON_TILE]
+
+    assert "south" in adopted.scene.known
+    assert not tile("south").any()
+    assert tile("east").any()
 
 
 def test_undoing_a_look_restores_the_drawing() -> None:

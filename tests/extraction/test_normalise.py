@@ -168,10 +168,23 @@ def test_no_course_holds_two_opposites_or_an_unknown_button(seed: int, spread: f
         assert not held[:, [BUTTON_INDEX[name] for name in pair]].all(1).any()
 
 
-def test_confidence_is_the_mean_certainty_of_known_controls_only() -> None:
-    logits = np.array([[30.0] * 17, [0.0] * 17, [30.0] * 17], np.float32)
-    certainty = np.array([[1, 1], [0.5, 0.5], [0, 0]], np.float32)
-    known = np.ones((3, len(CONTROLS)), bool)
-    known[2, len(BUTTONS) :] = False  # the third overlay shows no stick
-    assert score_confidence(logits, certainty, known) == pytest.approx([1, 0.5, 1])
-    assert score_confidence(logits, certainty, np.zeros_like(known)).tolist() == [0, 0, 0]
+def confidence_of(logit: float, certainty: float, known: int = len(CONTROLS), held: bool = True) -> float:
+    """Of a frame whose first ``known`` controls are known, all buttons held or not with the same logit."""
+    mask = np.arange(len(CONTROLS))[None] < known
+    logits = np.full((1, len(BUTTONS)), logit, np.float32)
+    return float(score_confidence(logits, np.full(logits.shape, held), np.full((1, 2), certainty), mask)[0])
+
+
+def test_a_frame_is_as_sure_as_all_its_controls_together() -> None:
+    assert confidence_of(30, 1.0) > 0.99
+    assert confidence_of(3, 1.0) < confidence_of(6, 1.0)
+    assert confidence_of(30, 0.5) < confidence_of(30, 0.9)
+    assert confidence_of(3, 1.0, known=17) < confidence_of(3, 1.0, known=2)
+
+
+def test_a_state_that_its_logit_speaks_against_is_doubtful() -> None:
+    assert confidence_of(-2, 1.0, held=True) < confidence_of(-2, 1.0, held=False)
+
+
+def test_where_nothing_is_known_nothing_is_sure() -> None:
+    assert confidence_of(30, 1.0, known=0) == 0

@@ -10,26 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.score import Log, count_matches, score
+from extraction.logs import Log
+from extraction.score import ButtonScores, Scores, mean_scores, score
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS, States
+from tests.extraction.conftest import human_log
 
 SOUTH = BUTTON_INDEX["south"]
 RIGHT_TRIGGER = BUTTON_INDEX["right_trigger"]
-
-
-def human_log(length: int = 400, seed: int = 0) -> Log:
-    """Presses of 3 to 12 frames on every button and sticks that wander; triggers follow their buttons."""
-    rng = np.random.default_rng(seed)
-    states = States.rest(length)
-    for button in range(17):
-        start = int(rng.integers(2, 20))
-        while start < length:
-            held = int(rng.integers(3, 12))
-            states.buttons[start : start + held, button] = True
-            start += held + int(rng.integers(3, 40))
-    states.sticks[:] = np.clip(np.cumsum(rng.normal(0, 0.1, (length, 2, 2)), axis=0), -1, 1)
-    states.triggers[:] = states.buttons[:, BUTTON_INDEX["left_trigger"] : RIGHT_TRIGGER + 1]
-    return Log.of_states(states)
 
 
 def press(*frames: int, length: int = 10, button: int = SOUTH) -> Log:
@@ -43,7 +30,10 @@ def test_a_perfect_reading_scores_one_everywhere() -> None:
     truth = human_log()
     scores = score(truth, truth, CONTROLS)
     assert scores.coverage == scores.button_accuracy == scores.macro_f1 == 1
-    assert scores.onset_f1 == scores.onset_f1_within_1 == 1
+    assert scores.onset_f1 == scores.onset_f1_within_1 == scores.release_f1 == scores.release_f1_within_1 == 1
+    assert set(scores.buttons.values()) == {ButtonScores(1.0, 1.0)}
+    assert scores.phantoms_per_minute == scores.impossible_states == 0
+    assert scores.frames_right == 1
     assert set(scores.stick_r2) == {"j_left_x", "j_left_y", "j_right_x", "j_right_y"}
     assert set(scores.stick_r2.values()) == {1.0}
 
@@ -53,6 +43,17 @@ def test_reading_released_always_scores_the_part_of_released_frames_and_no_press
     scores = score(Log.of_states(States.rest(400)), truth, BUTTONS)
     assert scores.button_accuracy == pytest.approx(1 - truth.buttons.mean())
     assert scores.macro_f1 == scores.onset_f1 == scores.onset_f1_within_1 == 0
+    assert scores.release_f1 == scores.release_f1_within_1 == 0
+    assert scores.phantoms_per_minute == 0
+    for name, i in BUTTON_INDEX.items():
+        assert scores.buttons[name] == ButtonScores(pytest.approx(1 - truth.buttons[:, i].mean()), 0)
+
+
+def test_sticks_always_centred_score_what_the_truth_is_off_centre() -> None:
+    truth = human_log()
+    true = truth.sticks[:, 0, 0]
+    r2 = score(Log.of_states(States.rest(400)), truth, ["j_left"]).stick_r2["j_left_x"]
+    assert r2 == pytest.approx(-(true.mean() ** 2) / true.var())
 
 
 def test_a_reading_one_frame_late_has_no_exact_onset_and_every_onset_within_one() -> None:
@@ -62,6 +63,8 @@ def test_a_reading_one_frame_late_has_no_exact_onset_and_every_onset_within_one(
     late = replace(truth, buttons=np.roll(truth.buttons, 1, axis=0))
     scores = score(late, truth, BUTTONS)
     assert (scores.onset_f1, scores.onset_f1_within_1) == (0, 1)
+    assert (scores.release_f1, scores.release_f1_within_1) == (0, 1)
+    assert scores.phantoms_per_minute == 0
     assert scores.macro_f1 is not None and 0.5 < scores.macro_f1 < 1
 
 
@@ -161,11 +164,12 @@ def test_a_repeated_frame_is_refused() -> None:
 
 def test_nulls_in_a_table_are_unknown() -> None:
     pair = pa.list_(pa.float32(), 2)
-    columns: dict[str, pa.Array] = {"frame_index": pa.array([0, 1], pa.int64())}
+    columns: dict[str, pa.Array] = {"frame_index": pa.array([0, 1], pa.int64()), "timestamp": pa.array([0.0, 0.1])}
     columns |= {name: pa.array([True, None], pa.bool_()) for name in BUTTONS}
     columns |= {"j_left": pa.array([[0.5, -0.25], None], pair), "j_right": pa.array([None, [0, 1]], pair)}
     log = Log.of_table(pa.table(columns))
     assert log.known[:, SOUTH].tolist() == [True, False]
+    assert log.known[:, CONTROLS.index("j_right")].tolist() == [False, True]
     assert log.buttons[:, SOUTH].tolist() == [True, False]
     assert log.sticks[0, 0].tolist() == [0.5, -0.25]
     assert np.isnan(log.sticks[1, 0]).all() and np.isnan(log.sticks[0, 1]).all()
@@ -190,18 +194,97 @@ def test_scores_stay_in_range_and_tolerance_never_lowers_them(read: list[bool], 
         assert scores.onset_f1 <= scores.onset_f1_within_1
 
 
-@given(
-    found=st.sets(st.integers(0, 30), max_size=6).map(sorted),
-    true=st.sets(st.integers(0, 30), max_size=6).map(sorted),
-    tolerance=st.integers(0, 3),
-)
-def test_matching_finds_the_most_pairs_and_is_symmetric(found: list[int], true: list[int], tolerance: int) -> None:
-    def best(i: int, used: frozenset[int]) -> int:
-        """The same count by trying everything."""
-        if i == len(found):
-            return 0
-        partners = [t for t in true if abs(t - found[i]) <= tolerance and t not in used]
-        return max([best(i + 1, used), *(1 + best(i + 1, used | {t}) for t in partners)])
+def test_a_release_is_missed_where_two_presses_are_read_as_one() -> None:
+    scores = score(press(2, 3, 4, 5, 6), press(2, 3, 5, 6), ["south"])
+    assert scores.onset_f1 == scores.release_f1 == pytest.approx(2 / 3)  # one of two, and none too many
 
-    matches = count_matches(found, true, tolerance)
-    assert matches == best(0, frozenset()) == count_matches(true, found, tolerance)
+
+@pytest.mark.parametrize(
+    ("read", "true", "phantoms"),
+    [
+        ((5,), (), 1),  # a single frame that nobody pressed
+        ((5, 6, 7), (), 1),  # one press, however long
+        ((2, 5), (), 2),
+        ((5,), (6,), 0),  # a frame early is not made up
+        ((5,), (4,), 0),
+        ((5,), (7,), 1),  # two frames early is
+        ((5, 6, 7, 8), (8,), 0),  # begins far too early, but the press is there
+        ((0,), (), 1),
+        ((9,), (), 1),
+    ],
+)
+def test_a_press_that_nobody_made_is_a_phantom(read: tuple[int, ...], true: tuple[int, ...], phantoms: int) -> None:
+    # 10 frames at 60 a second last 1/6 s.
+    assert score(press(*read), press(*true), ["south"]).phantoms_per_minute == pytest.approx(phantoms * 360)
+
+
+def test_phantoms_are_counted_on_shown_buttons_and_never_while_a_trigger_is_halfway() -> None:
+    truth = press()
+    truth.triggers[4:7, 1] = 0.4
+    assert score(press(5, button=RIGHT_TRIGGER), truth, ["right_trigger"]).phantoms_per_minute == 0
+    assert score(press(5, button=RIGHT_TRIGGER), truth, ["south"]).phantoms_per_minute == 0
+
+
+def test_opposite_sides_of_the_dpad_and_sticks_beyond_their_range_are_impossible() -> None:
+    truth = press()
+    read = replace(truth, buttons=truth.buttons.copy(), sticks=truth.sticks.copy())
+    read.buttons[2:5, [BUTTON_INDEX["dpad_up"], BUTTON_INDEX["dpad_down"]]] = True
+    read.buttons[7, [BUTTON_INDEX["dpad_up"], BUTTON_INDEX["dpad_left"]]] = True  # a diagonal is possible
+    read.sticks[4, 0, 0] = 1.5  # in a frame that is counted already
+    read.sticks[8, 1, 1] = np.inf
+    read.sticks[9, 0] = np.nan
+    assert score(read, truth, CONTROLS).impossible_states == 5
+
+
+def test_an_unknown_stick_is_not_impossible() -> None:
+    truth = press()
+    read = replace(truth, sticks=np.full_like(truth.sticks, np.nan), known=truth.known.copy())
+    read.known[:, [CONTROLS.index("j_left"), CONTROLS.index("j_right")]] = False
+    assert score(read, truth, CONTROLS).impossible_states == 0
+
+
+def test_a_frame_is_right_when_all_that_was_read_is() -> None:
+    truth = press(4, 5)
+    read = replace(press(5), confidence=np.array([0.9] * 4 + [0.3] + [0.9] * 5))  # frame 4 is wrong
+    read.sticks[7, 0, 0] = 0.3  # so is this one, by more than 0.25
+    read.sticks[8, 0, 0] = 0.2
+    scores = score(read, truth, ["south", "j_left"])
+    assert scores.frames_right == pytest.approx(0.8)
+    assert scores.errors_caught == 0.5
+    assert score(read, truth, ["south"]).frames_right == pytest.approx(0.9)
+
+
+def test_confidence_is_judged_where_something_was_read() -> None:
+    truth = press(length=20)
+    read = replace(truth, known=truth.known.copy(), confidence=np.full(20, 0.5))
+    read.known[10:] = False
+    scores = score(read, truth, ["south"])
+    assert scores.frames_right == 1
+    assert scores.calibration_error == pytest.approx(0.5)
+    assert score(replace(read, confidence=np.full(20, np.nan)), truth, ["south"]).calibration_error is None
+
+
+def test_frames_that_the_truth_does_not_know_are_not_scored() -> None:
+    truth = human_log()
+    read = replace(truth, buttons=truth.buttons.copy(), sticks=truth.sticks.copy())
+    read.buttons[100:200] ^= True
+    read.sticks[100:200] *= -1
+    blind = replace(truth, known=truth.known.copy(), sticks=truth.sticks.copy())
+    blind.known[100:200] = False
+    blind.sticks[100:200] = np.nan
+    scores = score(read, blind, ["south", "j_left"])
+    assert scores.frames == 300
+    assert scores.button_accuracy == scores.macro_f1 == scores.stick_r2_mean == scores.frames_right == 1
+
+
+def test_means_leave_out_what_is_undecided_and_add_up_what_is_counted() -> None:
+    truth = human_log()
+    perfect = score(truth, truth, ["south", "j_left"])
+    blind = score(Log.of_states(States.rest(400)), truth, ["south", "guide"])
+    mean = mean_scores([perfect, blind])
+    assert mean.frames == 800
+    assert mean.stick_r2_mean == 1  # the other has no stick
+    assert mean.macro_f1 == 0.5
+    assert mean.buttons["south"].f1 == 0.5
+    assert mean.buttons["guide"] == blind.buttons["guide"]
+    assert isinstance(mean, Scores)

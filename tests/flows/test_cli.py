@@ -248,12 +248,21 @@ def test_a_family_that_no_template_has_is_wrong_usage(clip: Path, tmp_path: Path
     assert not (tmp_path / "o").exists()
 
 
-def test_the_benchmark_of_the_sample_prints_its_scores(tmp_path: Path) -> None:
-    result = run("benchmark", SAMPLE, "--json", "--out", tmp_path)
-    assert result.exit_code == 0, result.stderr
-    [case] = json.loads(result.stdout)
+def test_the_benchmark_of_the_sample_prints_its_scores_and_draws_its_pictures(tmp_path: Path) -> None:
+    result = run("benchmark", SAMPLE, tmp_path / "gone", "--json", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert str(tmp_path / "gone") in only_sentence(result)
+    report = json.loads(result.stdout)
+    assert set(report) == {"by_hand", "published", "seen", "unseen", "cases", "failures"}
+    [case] = report["cases"]
+    assert case["family"] == "xbox_one" and not case["unseen"]
     assert case["box_error_px"] <= 3
     assert case["scores"]["coverage"] == 1
     assert case["scores"]["button_accuracy"] >= 0.98
     assert case["scores"]["macro_f1"] >= 0.9
     assert case["scores"]["stick_r2_mean"] >= 0.9
+    assert case["scores"]["impossible_states"] == 0
+    assert case["offset"]["frames"] == 0
+    for name in ("sticks", "onsets", "worst"):
+        picture = cv2.imread(str(tmp_path / "benchmark" / "sample" / f"{name}.png"))
+        assert picture.shape[0] > 300 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50

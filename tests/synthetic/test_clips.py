@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from extraction.score import Log, score
+from extraction.logs import Log
+from extraction.score import score
 from synthetic import clips
 from synthetic.clips import ClipOptions, compose_frames, find_corner, render_clip, truth_table
 from synthetic.games import EVAL_GAMES

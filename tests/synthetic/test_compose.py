@@ -48,7 +48,7 @@ def test_unknown_controls_are_marked_and_black() -> None:
 def test_some_samples_are_read_without_the_templates_pictures() -> None:
     reference = torch.cat([composer().group(i).reference for i in range(8)])
     blank = ~reference[:, :8].flatten(1).any(1)
-    assert blank.float().mean() == pytest.approx(UNDRAWN, abs=0.08)
+    assert blank.float().mean() == pytest.approx(UNDRAWN / 2, abs=0.08)  # the other half lacks some of them
     assert reference[blank, 10:].flatten(1).any(1).all()  # the video's own rest picture is always there
 
 
@@ -62,7 +62,7 @@ def test_random_pads_are_whole_scenes_that_differ() -> None:
     scenes: list[Scene] = [draw_pad(np.random.default_rng(i)).scene for i in range(20)]
     assert len({scene.model_dump_json() for scene in scenes}) == 20
     for scene in scenes:
-        assert scene.has_sticks
+        assert scene.sticks
         assert set(BUTTONS) - {"left_thumb", "right_thumb"} <= set(scene.known)
 
 

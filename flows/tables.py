@@ -1,0 +1,129 @@
+"""A benchmark's report -> the tables that a person reads, 80 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from templates.controls import BUTTONS
+
+if TYPE_CHECKING:
+    from extraction.score import Scores
+    from flows.benchmark import Group, Report, Result
+
+KINDS: Final = {False: "Drawings that the weights were trained on", True: "Drawings that the weights never saw"}
+COLUMNS: Final = (
+    ("R2", "stick_r2_mean"),
+    ("acc", "button_accuracy"),
+    ("F1", "macro_f1"),
+    ("press", "onset_f1"),
+    ("±1", "onset_f1_within_1"),
+    ("rel", "release_f1"),
+    ("±1", "release_f1_within_1"),
+    ("ph/m", "phantoms_per_minute"),
+    ("ECE", "calibration_error"),
+    ("cov", "coverage"),
+)
+CASE_COLUMNS: Final = COLUMNS[:4]
+LEGEND: Final = """\
+R2: sticks. acc: frames in which a button is right. F1: of pressed frames.
+press, rel: F1 of the frames where presses begin and end, exact; ±1: within one.
+ph/m: presses per minute that nobody made. ECE: calibration error of confidence.
+cov: part that was read. box: error in px. lag: frames of overlay behind log."""
+
+
+def benchmark_tables(report: Report, published: dict[str, Any]) -> Iterator[Table | str]:
+    """By family and by control for each kind of drawing, then by case, then what the columns mean."""
+    for unseen, title in KINDS.items():
+        overall = report.overall(unseen)
+        if overall is not None:
+            yield _family_table(title, report, report.by_family(unseen), overall, published)
+            yield _trust_lines(overall.scores)
+            yield _control_table(overall.scores)
+    if report.results:
+        yield _case_table(report.results)
+        yield LEGEND
+
+
+def _family_table(
+    title: str, report: Report, families: dict[str, Group], overall: Group, published: dict[str, Any]
+) -> Table:
+    """One row per family, then the mean over all cases, there and at their offsets, then what others published."""
+    table = _table(title + (", box and family given by hand" if report.by_hand else ""))
+    table.add_column("family", no_wrap=True)
+    for name in ("n", *(name for name, _ in COLUMNS)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for family, group in families.items():
+        table.add_row(family, str(group.cases), *_figures(group.scores, COLUMNS))
+    table.add_section()
+    table.add_row("all cases", str(overall.cases), *_figures(overall.scores, COLUMNS))
+    table.add_row("at best lag", "", *_figures(overall.at_offset, COLUMNS))
+    table.add_section()
+    for key, name in (("mean", "published"), ("worst_family", "worst family")):
+        table.add_row(name, "", *(_figure(published[key].get(field), field) for _, field in COLUMNS))
+    return table
+
+
+def _trust_lines(scores: Scores) -> str:
+    """What the table has no room for."""
+    lines = [f"impossible states: {scores.impossible_states} of {scores.frames} frames"]
+    if scores.frames_right is not None:
+        lines.append(f"wrong in something: {1 - scores.frames_right:.3f} of the frames")
+    if scores.errors_caught is not None:
+        lines[-1] += f", {scores.errors_caught:.3f} of them among the 5% least confident"
+    return "\n".join(lines)
+
+
+def _control_table(scores: Scores) -> Table:
+    """Buttons in two columns, and the axes beside them."""
+    table = _table("")
+    for name in ("button", "acc", "F1", "button", "acc", "F1", "axis", "R2"):
+        table.add_column(name, justify="left" if name in ("button", "axis") else "right", no_wrap=True)
+    rows = [
+        (name, _figure(scores.buttons[name].accuracy), _figure(scores.buttons[name].f1))
+        for name in BUTTONS
+        if name in scores.buttons
+    ]
+    half = (len(rows) + 1) // 2
+    axes = [(name, _figure(value)) for name, value in scores.stick_r2.items()]
+    for left, right, axis in zip_longest(rows[:half], rows[half:], axes):
+        table.add_row(*(left or ("", "", "")), *(right or ("", "", "")), *(axis or ("", "")))
+    return table
+
+
+def _case_table(results: Sequence[Result]) -> Table:
+    """One row per case, and one more where readings and log agree better at another offset."""
+    table = _table("Cases")
+    for name in ("case", "overlay"):
+        table.add_column(name, overflow="fold")
+    for name in ("box", "lag", *(name for name, _ in CASE_COLUMNS)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        found = ", ".join(result.templates) or f"none ({result.reason})"
+        off = "-" if result.box_error_px is None else f"{result.box_error_px:.0f}"
+        lag = "-" if result.offset is None else f"{result.offset.frames:+d}" if result.offset.frames else "0"
+        table.add_row(result.name, found, off, lag, *_figures(result.scores, CASE_COLUMNS))
+        if result.offset is not None and result.offset.frames:
+            table.add_row("", "at that lag", "", "", *_figures(result.offset.scores, CASE_COLUMNS))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(box=SIMPLE_HEAD, padding=0, title=title or None, title_justify="left", title_style="bold")
+
+
+def _figures(scores: Scores | None, columns: Sequence[tuple[str, str]]) -> list[str]:
+    """One cell for each of ``columns``."""
+    return [_figure(None if scores is None else getattr(scores, field), field) for _, field in columns]
+
+
+def _figure(value: float | None, field: str = "") -> str:
+    """At most five characters, and three decimals; one decimal for a figure that is no part of 1."""
+    if value is None:
+        return "-"
+    texts = [f"{value:.{decimals}f}" for decimals in range(1 if field == "phantoms_per_minute" else 3, -1, -1)]
+    return next((text for text in texts if len(text) <= 5), texts[-1])
