@@ -20,5 +20,9 @@ ledger.py     what happened to each video, and who works on it
 download.py   channel -> its videos, address -> video file (yt-dlp)
 children.py   functions in processes of their own
 breaker.py    who may ask which host, and when
+publish.py    one downloaded video -> its files in the store
+run.py        one run over a list: what its videos share, what is done to each
+nightly.py    the Prefect flows over that
+serve.py      Prefect's server, schedules and worker in one process
 funnel.py     rows of the ledger -> how far the videos came
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -227,6 +228,26 @@ def status(
             print_json({**asdict(make_funnel(rows)), "channels": channels, "videos": videos})
         else:
             out.print(funnel_table(make_funnel(rows)))
+    faults.exit()
+
+
+@app.command()
+def serve(
+    deployments: Annotated[
+        Path, typer.Option("--file", metavar="YAML", help="The deployments: what runs, and when.")
+    ] = Path("prefect.yaml"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where Prefect's pages are.")] = 4200,
+    debug: Debug = False,
+) -> None:
+    """Run the scheduled flows on this machine: Prefect's server, the schedules and a worker, until interrupted.
+
+    To start one by hand: prefect deployment run extract/extract. Prefect wants the flow's name and its deployment's.
+    """
+    faults = Faults(debug)
+    with faults.told():
+        import flows.serve
+
+        flows.serve.serve(deployments, port)
     faults.exit()
 
 

@@ -90,7 +90,7 @@ class Row(BaseModel):
 
 
 def make_key(site: str, name: str) -> str:
-    """A plain, unique file name for a video that ``site`` calls ``name``, an id or an address, whatever that contains."""
+    """A plain, unique file name for a video that ``site`` calls ``name`` (an id, an address), whatever that holds."""
     last = name.rstrip("/").rsplit("/", 1)[-1]
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-")[:40].strip("-") or "video"
     return f"{readable}-{hashlib.sha256(f'{site}:{name}'.encode()).hexdigest()[:12]}"
