@@ -86,7 +86,7 @@ def video_task(run: Run, row: Row) -> Row | None:
     settled = run.settle(row, download, extract_task)
     logger = get_run_logger()
     if settled is None:
-        logger.info("%s: another worker has it", row.key)
+        logger.info("%s: left to another worker or run", row.key)
     else:
         logger.info("%s: %s", row.key, " ".join(filter(None, (settled.status, settled.kind, settled.detail))))
     return settled

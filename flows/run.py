@@ -117,7 +117,7 @@ class Run:
     def settle(
         self, row: Row, download: Callable[[Run, Row], Download], extract: Callable[[Run, Row, Download], Row]
     ) -> Row | None:
-        """Bring one video to its end and write its row; None where another worker has it."""
+        """Bring one video to its end and write its row; None where another worker has it or the run ends first."""
         with self.ledger.claim(row.key) as claim:
             if claim is None:
                 return None
@@ -130,6 +130,8 @@ class Run:
                 settled = extract(self, row, download(self, row))
             except VideoFault as fault:
                 settled = self._faulted(row, fault)
+            except CancelledError:  # the run ends; the video stays as it is
+                return None
             except Exception as error:  # a bug that one video brings out must not stop the others
                 log.warning("%s: %s", row.key, error, exc_info=True)
                 settled = self._faulted(row, VideoFault(Kind.CRASH, f"{type(error).__name__}: {error}"))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from flows.ledger import Ledger, Row
 from flows.store import open_store
 from tests.flows.clips import cut_sample, draw_plain
-from tests.flows.prefect_server import Served, open_served
+from tests.flows.prefect_server import Served, open_served, wait_until
 from tests.flows.site import Site, open_site
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,3 +187,149 @@ def check_paths(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "work", "list.toml"}
     for path in (tmp_path / "out").rglob("*"):
         assert "..%" not in str(path) and path.resolve().is_relative_to(tmp_path)
+
+
+def test_a_host_that_refuses_is_waited_for(served: Served, clips: dict[str, list[bytes]], tmp_path: Path) -> None:
+    with open_site() as site:
+        videos = [(f"plain {i}", f"/plain{i}.mp4") for i in range(6)]
+        for content, (_, path) in zip(clips["plain"], videos, strict=False):
+            site.video(path, content)
+        job = make_job(
+            tmp_path, write_list(tmp_path / "list.toml", {"refusing": site.feed("/feed.rss", videos)}), retries=3
+        )
+        site.refuses_until = time.time() + 60
+        done = served.run("extract/extract", job)
+        assert done.returncode == 0, done.stdout
+        assert time.time() > site.refuses_until
+        assert [row.status.value for row in rows_of(tmp_path / "out").values()] == ["no_overlay"] * 6
+        refused = sum(path.endswith(".mp4") for path, _ in site.asked) - 2 * len(videos)
+        assert refused <= 6, "videos that are on their way are refused, then nobody asks until the wait is over"
+        assert not list((tmp_path / "out" / "hosts").iterdir()), "the breaker is closed"
+
+
+def test_a_host_that_goes_on_refusing_ends_the_run_and_the_videos_stay_queued(
+    served: Served, clips: dict[str, list[bytes]], tmp_path: Path
+) -> None:
+    with open_site() as site:
+        site.fails("/a.mp4", 429)
+        site.fails("/b.mp4", 429)
+        feed = site.feed("/feed.rss", [("a", "/a.mp4"), ("b", "/b.mp4")])
+        job = make_job(tmp_path, write_list(tmp_path / "list.toml", {"refusing": feed}), refused_wait_s=1)
+        assert served.run("extract/extract", job).returncode != 0
+        rows = rows_of(tmp_path / "out")
+        assert {row.status.value for row in rows.values()} == {"queued"}
+        assert "the run stopped" in last_message(served)
+
+
+def test_a_full_disk_stops_the_run_in_one_sentence_and_it_goes_on_later(
+    served: Served, clips: dict[str, list[bytes]], tmp_path: Path
+) -> None:
+    with open_site() as site, small_disk(tmp_path / "work") as disk:
+        for i in range(3):
+            site.video(f"/plain{i}.mp4", clips["plain"][i])
+        feed = site.feed("/feed.rss", [(f"plain {i}", f"/plain{i}.mp4") for i in range(3)])
+        job = make_job(tmp_path, write_list(tmp_path / "list.toml", {"full": feed}), videos_at_once=1)
+        filler = disk / "filler"
+        filler.write_bytes(bytes(4_000_000))
+        assert served.run("extract/extract", job).returncode != 0
+        assert "full disk" in last_message(served) and "\n" not in last_message(served)
+        assert {row.status.value for row in rows_of(tmp_path / "out").values()} == {"queued"}
+        filler.unlink()
+        assert served.run("extract/extract", job).returncode == 0
+        assert {row.status.value for row in rows_of(tmp_path / "out").values()} == {"no_overlay"}
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A real file system of 4 MB."""
+    folder.mkdir()
+    if os.geteuid() != 0 or ctypes.CDLL(None).mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=4m"):
+        pytest.skip("making a small disk needs the right to mount")
+    try:
+        yield folder
+    finally:
+        ctypes.CDLL(None).umount2(bytes(folder), 2)
+
+
+def last_message(served: Served) -> str:
+    """Why the last flow run failed, in Prefect's words."""
+    [run] = served.query("flow_runs/filter", sort="START_TIME_DESC", limit=1)
+    message: str = run["state"]["message"]
+    return message
+
+
+def test_overlapping_runs_do_no_video_twice(served: Served, clips: dict[str, list[bytes]], tmp_path: Path) -> None:
+    with open_site() as site:
+        videos = [(f"plain {i}", f"/plain{i}.mp4") for i in range(8)]
+        for content, (_, path) in zip(clips["plain"], videos, strict=False):
+            site.video(path, content)
+        job = make_job(
+            tmp_path, write_list(tmp_path / "list.toml", {"shared": site.feed("/feed.rss", videos)}), videos_at_once=2
+        )
+        before = len(served.states("extract"))
+        for _ in range(3):
+            served.run("extract/extract", job, wait=False)
+        wait_until(lambda: served.states("extract")[before:] == ["Completed"] * 3, 300)
+        assert [row.status.value for row in rows_of(tmp_path / "out").values()] == ["no_overlay"] * 8
+        assert all(site.count(path) == 2 for _, path in videos), "asked once about each, fetched once"
+        assert not [path for path in (tmp_path / "out" / "claims").rglob("*.json")]
+
+
+def test_a_cancelled_run_leaves_nothing_half_written(
+    served: Served, clips: dict[str, list[bytes]], tmp_path: Path
+) -> None:
+    with open_site() as site:
+        site.never_ends("/endless.mp4")
+        site.video("/plain.mp4", clips["plain"][0])
+        feed = site.feed("/feed.rss", [("endless", "/endless.mp4")])
+        patient = {**QUICK, "timeout_s": 600}
+        job = make_job(tmp_path, write_list(tmp_path / "list.toml", {"c": feed}), download=patient)
+        before = len(served.states("extract"))
+        served.run("extract/extract", job, wait=False)
+        wait_until(lambda: site.count("/endless.mp4") == 2, 120)
+        [run] = served.query("flow_runs/filter", sort="START_TIME_DESC", limit=1)
+        assert served.prefect("flow-run", "cancel", run["id"]).returncode == 0
+        wait_until(lambda: served.states("extract")[before:] == ["Cancelled"], 120)
+        wait_until(lambda: not list((tmp_path / "out" / "claims").rglob("*.json")), 60)
+        [row] = rows_of(tmp_path / "out").values()
+        assert row.status.value == "queued"
+        assert {path.name for path in (tmp_path / "out").iterdir()} <= {"ledger", "claims", "hosts"}
+
+
+def test_the_schedule_fires(clips: dict[str, list[bytes]], tmp_path: Path) -> None:
+    with open_site() as site:
+        site.video("/plain.mp4", clips["plain"][0])
+        feed = site.feed("/feed.rss", [("plain", "/plain.mp4")])
+        job = make_job(tmp_path, write_list(tmp_path / "list.toml", {"c": feed}))
+        deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+        nightly = next(each for each in deployments["deployments"] if each["name"] == "nightly")
+        nightly["parameters"] = {"job": job}
+        nightly["schedules"] = [{"cron": "* * * * *", "timezone": "UTC"}]
+        deployments["deployments"] = [nightly]
+        with open_served(tmp_path / "served", yaml.safe_dump(deployments), {}) as served:
+            wait_until(lambda: served.states("nightly").count("Completed") >= 2, 300)
+        assert [row.status.value for row in rows_of(tmp_path / "out").values()] == ["no_overlay"]
+        assert site.count("/plain.mp4") == 2 and site.count("/feed.rss") >= 2
+
+
+def test_the_canary_sings_or_fails(served: Served, clips: dict[str, list[bytes]]) -> None:
+    with open_site() as site:
+        good = {"url": site.video("/good.mp4", clips["good"][0])}
+        assert served.run("canary/canary", good).returncode == 0
+        gone = served.run("canary/canary", {"url": site.fails("/gone.mp4", 404)})
+        assert gone.returncode != 0
+        assert "update yt-dlp" in last_message(served)
+
+
+def test_the_weekly_benchmark_scores_the_sample(served: Served) -> None:
+    done = served.run("benchmark/weekly", {"cases": [str(ROOT / "sample")]})
+    assert done.returncode == 0, done.stdout
+    [artifact] = [
+        each for each in served.query("artifacts/latest/filter", sort="KEY_ASC") if each["key"] == "benchmark"
+    ]
+    assert json.loads(artifact["data"])[0]["button_accuracy"] > 0.9
+
+
+def test_wrong_parameters_are_refused_before_anything_runs(served: Served) -> None:
+    refused = served.run("extract/extract", {"channels": "a.toml", "out": "o", "speed": 3}, wait=False)
+    assert refused.returncode != 0
