@@ -67,9 +67,13 @@ train: $(INSTALLED) $(BACKGROUNDS)
 	$(BIN)/padtrace train parser --config $(CONFIG)
 
 # Clips of own drawings over games that training never sees, rendered once, then scored.
+# The styles of drawings that training never sees (synthetic/split.py), read once with their own template and once
+# by hand, without one.
+UNSEEN := streamer sunken blueprint mini
 evaluation: $(INSTALLED)
 	$(BIN)/python -m synthetic.clips
 	$(BIN)/padtrace benchmark .cache/evaluation/* --out out/evaluation
+	$(BIN)/padtrace benchmark $(addprefix .cache/evaluation/*_,$(UNSEEN)) --by-hand --out out/evaluation
 
 picture: $(INSTALLED)
 	$(BIN)/python docs/make_picture.py $(FRAME)

@@ -28,6 +28,9 @@ SEEN: Final = 0.02  # of full scale, or twice what is usual: a pressed button di
 SEEN_FRAMES: Final = 2
 TOGETHER: Final = 0.6  # of the rarer one's frames: two places light up together
 CLEARLY: Final = 2.0  # times as much
+CAP_SHARES: Final = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)  # of a stick's whole reach
+CAP_FRAMES: Final = 120  # in which it moved most
+CAP_ERROR: Final = 60.0  # of 255: beyond it all errors count alike
 STILL: Final = 0.04  # of full scale: mean deviation below which a pixel belongs to the overlay
 
 REST, PRESSED, CAPS = "rest.png", "pressed.png", "caps.png"
@@ -105,7 +108,9 @@ class _Maker:
         pressed, caps = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
-        regions = {name: region for name in self._buttons() if (region := self._inside(self.boxes[name]))}
+        regions = {
+            name: region for name in self.boxes if name not in STICKS and (region := self._inside(self.boxes[name]))
+        }
         lit = {name: self._lit_frames(region) for name, region in regions.items()}
         for control, region in regions.items():
             doubt = self._doubt(control, lit)
@@ -119,8 +124,6 @@ class _Maker:
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
         parts += self._sticks(caps)
-        left_out = [name for name in self.template.scene.known if name not in {*regions, *self.template.scene.sticks}]
-        notes += [f"{name} is left out: its look moves with the stick" for name in left_out]
         pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps}
         scene = Scene(
             id=self.id,
@@ -131,17 +134,11 @@ class _Maker:
         )
         return Adopted(scene, {name: pictures[name] for name in files_of(scene)}, self._chart(scene))
 
-    def _buttons(self) -> list[str]:
-        """The controls that stand still."""
-        on_sticks = {
-            THUMB_OF[stick]
-            for stick in self.template.scene.sticks
-            if self.template.scene.boxes.get(THUMB_OF[stick]) == self.template.scene.boxes[stick]
-        }
-        return [name for name in self.boxes if name not in STICKS and name not in on_sticks]
-
     def _doubt(self, control: str, lit: Mapping[str, np.ndarray]) -> str:
         """Why the look of a control's press is not known; empty where it is."""
+        layout = self.template.scene.boxes
+        if any(control == THUMB_OF[stick] and layout[control] == layout[stick] for stick in self.template.scene.sticks):
+            return "moves with its stick"
         if not lit[control].any():
             return "was not seen pressed"
         twins = [name for name in lit if self._doubtful(control, name, lit)]
@@ -184,25 +181,44 @@ class _Maker:
         return float(np.abs(tiles - self.rest[y : y + h, x : x + w]).mean()) / 255
 
     def _sticks(self, caps: np.ndarray) -> list[Part]:
-        """The moving sticks, as large against their reach as the family has them; painted into ``caps`` (h, w, 4)."""
+        """The moving sticks; their pictures are painted into ``caps`` (h, w, 4) uint8."""
         parts: list[Part] = []
-        for name, stick in self.template.scene.sticks.items():
-            x, y, w, h = self.boxes[name]
-            share = [side / (2 * travel + side) for side, travel in zip(stick.size, stick.travel, strict=True)]
-            box = (x + w * (1 - share[0]) / 2, y + h * (1 - share[1]) / 2, w * share[0], h * share[1])
-            region = self._inside(box)
-            if region is None:
+        for name in self.template.scene.sticks:
+            reach = self._inside(self.boxes[name])
+            if reach is None:
                 continue
-            left, top, wide, high = region
-            window = (slice(top, top + high), slice(left, left + wide))
-            disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, high)) * 255
-            caps[window] = np.dstack([self.rest[window], disc])
-            travel = (max((w - box[2]) / 2, 1.0), max((h - box[3]) / 2, 1.0))
-            side: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
-            parts.append(
-                Move(name=name, stick=side, box=region, picture=Picture(file=CAPS, region=region), travel=travel)
-            )
+            x, y, w, h = reach
+            cap = self._cap(reach)
+            side = len(cap)
+            region = (x + (w - side) // 2, y + (h - side) // 2, side, side)
+            window = (slice(region[1], region[1] + side), slice(region[0], region[0] + side))
+            caps[window] = np.dstack([cap, _disc(side) * 255])
+            stick: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
+            picture = Picture(file=CAPS, region=region)
+            travel = (max((w - side) / 2, 1.0), max((h - side) / 2, 1.0))
+            parts.append(Move(name=name, stick=stick, box=region, picture=picture, travel=travel))
         return parts
+
+    def _cap(self, reach: tuple[int, int, int, int]) -> np.ndarray:
+        """A stick's moving picture, (side, side, 3) uint8: the one that explains best what moves in its reach.
+
+        Candidates are the middle of the rest picture, and what is there when it looks least like rest (a player may
+        hold a stick more often than let it go), in several sizes. Each is looked for in every frame; what is behind
+        it is the median of the frames in which it is elsewhere, and the two together should look like the frame.
+        """
+        x, y, w, h = reach
+        frames, rest = self.crops[:, y : y + h, x : x + w], self.rest[y : y + h, x : x + w]
+        moved = np.abs(frames.astype(np.int16) - rest).mean((1, 2, 3))
+        chosen = frames[np.argsort(moved)[-CAP_FRAMES:]].astype(np.float32)
+        caps = []
+        for side in sorted({max(3, round(share * min(w, h))) for share in CAP_SHARES}):
+            left, top = (w - side) // 2, (h - side) // 2
+            middle = (slice(top, top + side), slice(left, left + side))
+            caps.append(rest[middle])
+            lit = self._lit_frames((x + left, y + top, side, side))
+            if lit.any():
+                caps.append(np.median(frames[lit][(slice(None), *middle)], 0).astype(np.uint8))
+        return min(caps, key=lambda cap: _misfit(chosen, rest.astype(np.float32), cap.astype(np.float32)))
 
     def _without_sticks(self, caps: np.ndarray) -> np.ndarray:
         """The rest picture (h, w, 4) uint8, sticks painted over by what is around them, the game taken out."""
@@ -225,3 +241,24 @@ class _Maker:
             cv2.rectangle(chart, (left, top), (right, bottom), colour, 1, cv2.LINE_AA)
             cv2.putText(chart, control, (left, top - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
         return chart
+
+
+def _misfit(frames: np.ndarray, rest: np.ndarray, cap: np.ndarray) -> float:
+    """How far (N, h, w, 3) frames are from a cap's disc moved over what is behind it; ``rest`` where that is unseen."""
+    side, disc = len(cap), _disc(len(cap))
+    hidden = np.zeros(frames.shape[:3], bool)
+    explained = np.broadcast_to(rest, frames.shape).copy()
+    for frame, covered, drawn in zip(frames, hidden, explained, strict=True):
+        costs = cv2.matchTemplate(frame, cap, cv2.TM_SQDIFF, mask=np.dstack([disc.astype(np.float32)] * 3))
+        _, _, (x, y), _ = cv2.minMaxLoc(costs)
+        covered[y : y + side, x : x + side] = disc > 0
+        drawn[y : y + side, x : x + side] = cap
+    elsewhere = np.ma.masked_array(frames, np.broadcast_to(hidden[..., None], frames.shape))
+    behind = np.ma.median(elsewhere, 0).filled(rest)  # type: ignore[no-untyped-call]
+    error = np.abs(frames - np.where(hidden[..., None], explained, behind))
+    return float(np.minimum(error, CAP_ERROR).mean())
+
+
+def _disc(side: int) -> np.ndarray:
+    """(side, side) uint8, 1 inside the circle."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))

@@ -32,13 +32,15 @@ from extraction.evidence import (
     undo_look,
 )
 from extraction.records import Placement, Readings, SourceError
-from extraction.rectify import TILE_XY, Rectifier, tile_size
+from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, tile_size
 from templates.controls import BUTTONS, STICKS
 from templates.scene import Scene
 
 GRID: Final = 11
 STRIDE: Final = 4
 BATCH: Final = 16  # pairs that go through the network together: what they need stays in the cache
+DIP_SHARPNESS: Final = 4.0  # per standard deviation of misfit
+CLEAR_DIP: Final = -2.0  # standard deviations; noise behind a translucent overlay digs shallower ones
 WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
 
 
@@ -120,6 +122,24 @@ def stick_place(grid_logits: Tensor) -> tuple[Tensor, Tensor]:
     near_y = (cells - place[..., 1:]).abs() <= reach
     certainty = (mass * near_y[..., :, None] * near_x[..., None, :]).sum((-1, -2))
     return place, certainty
+
+
+def settle(place: Tensor, misfit: Tensor) -> Tensor:
+    """A stick's place moved to the bottom of the dip that its misfit has there, if it has a clear one.
+
+    place: (N, 2) in half tiles. misfit: (N, 44, 44) of the stick's tile, standardised. The grid is coarse and its
+    expectation leans to its cells; where the picture of the stick fits, it fits to a fraction of a pixel.
+    """
+    half = misfit.shape[1] / 2
+    pixels = (torch.arange(misfit.shape[1], device=place.device) + 0.5) / half - 1
+    away = (pixels - place[:, :1])[:, None, :].square() + (pixels - place[:, 1:])[:, :, None].square()
+    near = away.sqrt() * half <= STRIDE
+    depth = misfit.masked_fill(~near, torch.inf).flatten(1).amin(1)
+    weight = torch.exp(DIP_SHARPNESS * (depth[:, None, None] - misfit)) * near
+    dip = (
+        torch.stack([(weight.sum(1) * pixels).sum(1), (weight.sum(2) * pixels).sum(1)], 1) / weight.sum((1, 2))[:, None]
+    )
+    return torch.where((depth < CLEAR_DIP)[:, None], dip, place)
 
 
 def cell_centres(device: torch.device | str = "cpu") -> Tensor:
@@ -222,6 +242,10 @@ class PlacedParser:
         frames = torch.cat([frames, compare(frames, self._reference, self._rest)], 1)
         logits, grids = self._parser.read_pairs(frames[:-1], frames[1:], self._remembered)
         place, certainty = stick_place(grids)
+        for i, stick in enumerate(STICKS):
+            x, y = TILE_XY[stick]
+            misfit = frames[1:, STICK_MISFIT, y : y + STICK_TILE, x : x + STICK_TILE]
+            place[:, i] = settle(place[:, i], misfit)
         sticks = place.cpu().numpy() * self._gain
         return logits.cpu().numpy(), sticks, certainty.cpu().numpy()
 

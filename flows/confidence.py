@@ -68,7 +68,8 @@ def _fit(odds: np.ndarray, right: np.ndarray) -> tuple[float, float]:
         return value
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return float(line[0]), float(line[1])
+    slope, shift = line.detach().tolist()
+    return slope, shift
 
 
 if __name__ == "__main__":

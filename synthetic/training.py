@@ -88,7 +88,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     state = _Run.start(config, run, device)
-    steps = _Steps(Composer(templates, backgrounds, config.seed, device), config, state.step)
+    steps = Steps(Composer(templates, backgrounds, config.seed, device), config, state.step)
     checks = Composer(templates, held_out, config.seed + HELD_OUT_SEED, device)
     total, started, losses = config.samples // config.batch, time.monotonic(), []
     first = state.step
@@ -115,7 +115,7 @@ def train(
     return run / WEIGHTS_NAME
 
 
-class _Steps(Dataset[Batch]):
+class Steps(Dataset[Batch]):
     """The batches of a run from some step on, in order."""
 
     def __init__(self, composer: Composer, config: TrainConfig, first: int) -> None:
