@@ -234,11 +234,9 @@ def test_texts_lose_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_video_that_never_ends_is_given_up_in_time(site: Site, tmp_path: Path, children: Children) -> None:
     url = site.never_ends("/endless.mp4")
     children.run(60, os.getpid)  # the process is there
-    started = time.monotonic()
     with pytest.raises(VideoFault) as caught:
         children.run(6, download, url, Channel(name="c", url=url), tmp_path, "video", QUICK)
     assert caught.value.kind is Kind.TIMEOUT
-    assert time.monotonic() - started < 30
     assert children.run(60, os.getpid) > 0, "another process takes its place"
 
 
@@ -251,33 +249,55 @@ def test_a_process_that_dies_is_a_fault_of_its_video(children: Children) -> None
 def test_processes_that_are_stopped_end_at_once() -> None:
     children = Children(1)
     threading.Timer(3, children.stop).start()
-    started = time.monotonic()
     with pytest.raises((CancelledError, VideoFault, RuntimeError)):
-        children.run(60, time.sleep, 60)
-    assert time.monotonic() - started < 30
+        children.run(10_000, time.sleep, 10_000)
 
 
-def test_the_breaker_waits_as_told_for_that_host_only(store: Store) -> None:
-    breaker, never = Breaker(store), threading.Event()
-    breaker.open("http://a.example/1", 2.0)
-    assert breaker.wait("http://b.example/", never) < 1
-    assert 1 < Breaker(store).wait("http://a.example/2", never) < 6
+class Clock(threading.Event):
+    """A time that passes only while somebody waits for this event."""
+
+    now = 1e9
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.now += timeout
+        return self.is_set()
 
 
-def test_without_a_word_from_the_host_waits_double(store: Store) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The breaker's time; give it as the event that stops a wait."""
+    clock = Clock()
+    monkeypatch.setattr("flows.breaker.time", clock)
+    return clock
+
+
+def test_the_breaker_waits_as_told_for_that_host_only(store: Store, clock: Clock) -> None:
+    Breaker(store).open("http://a.example/1", 12.0)
+    assert Breaker(store).wait("http://b.example/", clock) == 0
+    assert Breaker(store).wait("http://a.example/2", clock) == pytest.approx(12)
+    assert Breaker(store).wait("http://a.example/2", clock) == 0
+
+
+def test_without_a_word_from_the_host_waits_double(store: Store, clock: Clock) -> None:
     breaker, url = Breaker(store, first_wait_s=0.5), "http://a.example/"
     waits = []
     for _ in range(3):
         waits.append(breaker.open(url, None))
         breaker.open(url, None)  # another worker hears the same refusal
-        breaker.wait(url, threading.Event())
-    assert waits == pytest.approx([0.5, 1.0, 2.0], abs=0.1)
+        breaker.wait(url, clock)
+    assert waits == pytest.approx([0.5, 1.0, 2.0])
     breaker.close(url)
-    assert breaker.open(url, None) == pytest.approx(0.5, abs=0.1)
+    assert breaker.open(url, None) == pytest.approx(0.5)
 
 
 def test_a_wait_can_be_interrupted(store: Store) -> None:
     breaker, stop = Breaker(store), threading.Event()
     breaker.open("http://a.example/", 600)
     threading.Timer(0.5, stop.set).start()
-    assert breaker.wait("http://a.example/", stop) < 10
+    assert breaker.wait("http://a.example/", stop) < 600
