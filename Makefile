@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench train evaluation picture clean
+.PHONY: help install demo test test-scale check bench train evaluation picture clean
 
 help:
 	@echo "make demo     read the controller of the sample clip and score the reading"
 	@echo "make test     the tests"
+	@echo "make test-scale  the tests that need Postgres and minutes of waiting"
 	@echo "make check    style and types"
 	@echo "make bench    speed and memory on this machine"
 	@echo "make evaluation  render evaluation clips and score the reading on them"
@@ -41,6 +42,12 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q
+
+# On Debian and its relatives; elsewhere install Postgres by hand.
+POSTGRES := $(wildcard /usr/lib/postgresql/*/bin/postgres)
+test-scale: $(INSTALLED)
+	$(if $(POSTGRES),,apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql)
+	$(BIN)/python -m pytest -q -m scale
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

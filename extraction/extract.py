@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +40,7 @@ from extraction.normalise import (
     decide_buttons,
     score_confidence,
 )
-from extraction.records import Placement, Readings, Reason, SourceError
+from extraction.records import Origin, Placement, Readings, Reason, SourceError
 from extraction.shards import (
     ACTIONS_SCHEMA,
     REJECTS_SCHEMA,
@@ -135,10 +135,12 @@ def extract_video(
     options: ExtractOptions,
     locate: Locator,
     on_progress: Callable[[float], None] | None = None,
+    origin: Origin | None = None,
 ) -> Outcome:
     """Extract one video into ``out_dir``; nothing is done where that is done already.
 
-    ``on_progress`` hears the part of the video that is decoded, in [0, 1]. SourceError where the video
+    ``on_progress`` hears the part of the video that is decoded, in [0, 1]. ``origin`` is written into its files; a
+    report then names the address as the source, not the file. SourceError where the video
     cannot be read or the output cannot be written; then nothing is left under a final name.
     """
     video_id = make_video_id(path)
@@ -150,9 +152,10 @@ def extract_video(
             return Outcome("already_done", video_id, folder, report)
         placements, reason = locate(path, templates, options)
         with VideoReader(path) as video, _partial_folder(folder) as partial:
-            job = _Job(path, video_id, video, placements, parser, options, on_progress)
+            job = _Job(path, video_id, video, placements, parser, options, on_progress, origin or Origin())
             report = {
-                "source": str(path),
+                "source": origin.url if origin else str(path),
+                **({"origin": asdict(origin)} if origin else {}),
                 **(job.write(partial) if placements else job.write_nothing(partial, reason)),
                 "video_id": video_id,
                 "options": options.model_dump(mode="json"),
@@ -251,6 +254,7 @@ class _Job:
     parser: Reader
     options: ExtractOptions
     on_progress: Callable[[float], None] | None
+    origin: Origin
 
     def write_nothing(self, partial: Path, reason: Reason | None) -> dict[str, Any]:
         """Files of a video without an overlay: no labels (none of its frames is read), one reject."""
@@ -411,11 +415,11 @@ class _Job:
         return {
             "schema_version": SCHEMA_VERSION,
             "source": os.fsencode(self.path.name).decode("utf-8", "replace"),  # a name may be any bytes
-            "url": "",
-            "format_id": "",
+            "url": self.origin.url,
+            "format_id": self.origin.format_id,
             "fps": f"{info.fps:.6g}" if info.fps else "",
             "size": f"{info.width}x{info.height}",
-            "game": "",
+            "game": self.origin.game,
             "template": ",".join(dict.fromkeys(place.template.id for place in self.placements)),
             "code_version": code_version(),
         }

@@ -16,6 +16,19 @@ class SourceError(Exception):
     """A source that cannot be read. Its text is one sentence: what was expected, found, and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a video file came from, for its report and the metadata of its files. Empty where that is not known.
+
+    url: the page of the video. format_id: the site's name for what was fetched. game: what is played.
+    """
+
+    url: str = ""
+    title: str = ""
+    format_id: str = ""
+    game: str = ""
+
+
 class Reason(StrEnum):
     """Why there is no placement, or why a chunk is dropped."""
 

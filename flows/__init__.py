@@ -12,4 +12,17 @@ confidence.py brings confidence to scale, on evaluation clips
 wording.py    results -> what a person reads
 terminal.py   one-sentence errors, logs, progress bars
 bench.py      ``make bench``: speed and memory on this machine
+
+channels.py   channel lists: which videos are wanted
+faults.py     what can go wrong with a video, and what follows
+store.py      the output of scheduled runs: a folder or a bucket
+ledger.py     what happened to each video, and who works on it
+download.py   channel -> its videos, address -> video file (yt-dlp)
+children.py   functions in processes of their own
+breaker.py    who may ask which host, and when
+publish.py    one downloaded video -> its files in the store
+run.py        one run over a list: what its videos share, what is done to each
+nightly.py    the Prefect flows over that
+serve.py      Prefect's server, schedules and worker in one process
+funnel.py     rows of the ledger -> how far the videos came
 """

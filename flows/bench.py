@@ -15,8 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import av
 from rich.console import Console
@@ -25,6 +27,7 @@ from rich.table import Table
 SAMPLE: Final = Path("sample/video.mp4")
 SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
+FLOW_VIDEOS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def measure(folder: Path) -> Table:
     runs = [Extraction(**_in_child("extract", str(video), str(folder / video.stem))) for video in (short, long)]
     pairs_per_s = _in_child("render", str(RENDER_GROUPS))["pairs_per_s"]
     templates = _in_child("library")
+    orchestration = _in_child("orchestrate", str(FLOW_VIDEOS))
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
 
@@ -73,6 +77,8 @@ def measure(folder: Path) -> Table:
     table.add_row("training pairs rendered", f"{pairs_per_s:.0f} pairs/s")
     table.add_row(f"{templates['count']:.0f} templates loaded", f"{templates['load_s']:.1f} s")
     table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
+    table.add_row(f"flow over {FLOW_VIDEOS} videos, stages stubbed out", f"{orchestration['per_video_s']:.2f} s/video")
+    table.add_row("memory that its second half added", f"{orchestration['growth_mib']:.0f} MiB")
     return table
 
 
@@ -161,10 +167,54 @@ def _library() -> dict[str, float]:
     return {"count": len(templates), "load_s": loaded - started, "draw_s": time.perf_counter() - loaded}
 
 
+def _orchestrate(count: str) -> dict[str, float]:
+    """The flow ``extract`` on a server of its own, on SQLite, over videos whose stages do nothing."""
+    os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"  # read when Prefect is imported
+    from prefect.testing.utilities import prefect_test_harness
+
+    import flows.nightly
+    from flows.channels import Channel
+    from flows.download import Download
+    from flows.ledger import Row, Status
+    from flows.run import ExtractJob, Run
+
+    sizes: list[int] = []
+
+    class Stubbed(Run):
+        def check(self) -> None: ...
+
+        def discover(self, channel: Channel) -> int:
+            now = datetime.now(UTC)
+            return self.ledger.queue(
+                Row(key=f"video-{i}", channel=channel.name, url=channel.url, updated=now) for i in range(int(count))
+            )
+
+        def download(self, row: Row) -> Download:
+            return Download(Path(), "", "", "", None, None, None)
+
+        def extract(self, row: Row, file: Download) -> Row:
+            sizes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            return row.changed(status=Status.DONE)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        prefect_test_harness(server_startup_timeout=120),
+        patch.object(flows.nightly, "Run", Stubbed),
+    ):
+        channels = Path(folder) / "list.toml"
+        channels.write_text('[[channel]]\nname = "bench"\nurl = "http://127.0.0.1/"\n')
+        started = time.perf_counter()
+        flows.nightly.extract(ExtractJob(channels=str(channels), out=f"{folder}/out"))
+        seconds = time.perf_counter() - started
+    growth_mib = (sizes[-1] - sizes[len(sizes) // 2]) / (1024 if sys.platform != "darwin" else 1024**2)
+    return {"per_video_s": seconds / int(count), "growth_mib": growth_mib}
+
+
 _CHILDREN: Final[dict[str, Callable[..., dict[str, float]]]] = {
     "extract": _extract,
     "render": _render,
     "library": _library,
+    "orchestrate": _orchestrate,
 }
 
 if __name__ == "__main__":

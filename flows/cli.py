@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
 from flows.tables import benchmark_tables
 from flows.terminal import Faults, out, print_json, progress_bar, wrong_usage
-from flows.wording import outcome_line, placement_lines, tally_line
+from flows.wording import funnel_table, outcome_line, placement_lines, tally_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,6 +205,49 @@ def benchmark(
         else:
             for part in benchmark_tables(report, PUBLISHED):
                 out.print(part, highlight=False)
+    faults.exit()
+
+
+@app.command()
+def status(
+    store: Annotated[str, typer.Argument(metavar="DIR", help="Output of scheduled runs: a folder or s3://...")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what came of the videos of scheduled runs: how far each came, and why the rest was dropped."""
+    faults = Faults(debug)
+    with faults.told():
+        from flows.funnel import by_channel, make_funnel
+        from flows.ledger import Ledger
+        from flows.store import open_store
+
+        rows = Ledger(open_store(store)).rows()
+        if as_json:
+            channels = {name: asdict(funnel) for name, funnel in by_channel(rows).items()}
+            videos = [row.model_dump(mode="json") for row in rows]
+            print_json({**asdict(make_funnel(rows)), "channels": channels, "videos": videos})
+        else:
+            out.print(funnel_table(make_funnel(rows)))
+    faults.exit()
+
+
+@app.command()
+def serve(
+    deployments: Annotated[
+        Path, typer.Option("--file", metavar="YAML", help="The deployments: what runs, and when.")
+    ] = Path("prefect.yaml"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where Prefect's pages are.")] = 4200,
+    debug: Debug = False,
+) -> None:
+    """Run the scheduled flows on this machine: Prefect's server, the schedules and a worker, until interrupted.
+
+    To start one by hand: prefect deployment run extract/extract. Prefect wants the flow's name and its deployment's.
+    """
+    faults = Faults(debug)
+    with faults.told():
+        import flows.serve
+
+        flows.serve.serve(deployments, port)
     faults.exit()
 
 

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
 if TYPE_CHECKING:
     from extraction.extract import Outcome
+    from flows.funnel import Funnel
 
 
 def placement_lines(found: dict[str, Any]) -> str:
@@ -47,3 +51,17 @@ def tally_line(outcomes: Sequence[Outcome], failed: int, out_dir: Path) -> str:
     )
     nothing_new = 0 < counts["already_done"] == len(outcomes) + failed
     return f"{line}; nothing to do in {out_dir}" if nothing_new else line
+
+
+def funnel_table(funnel: Funnel) -> Table:
+    """How far the videos of scheduled runs came, and why the rest did not."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for stage, count in funnel.stages.items():
+        table.add_row(stage.replace("_", " "), f"{count:.2f}" if stage.startswith("hours") else str(count))
+    if funnel.dropped:
+        table.add_section()
+    for reason, count in funnel.dropped.items():
+        table.add_row(reason.replace("_", " "), str(count))
+    return table
