@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -201,21 +201,21 @@ def _compute_template_keypoints(template: Template) -> Keypoints:
     return Keypoints.join(views)
 
 
-def still_keypoints(greys: Sequence[np.ndarray], median: np.ndarray) -> Keypoints:
-    """Keypoints of what stands still in (H, W) uint8 frames spread over a video; ``median``: (H, W, 3), of them all.
+def look_for_still(greys: Sequence[np.ndarray], median: np.ndarray) -> Iterator[Keypoints]:
+    """Keypoints of what stands still in (H, W) uint8 frames spread over a video, at a first look, then at a closer one.
 
-    Each subset of the frames is pooled into its temporal median, in which the game behind an overlay
-    fades. Keypoints that recur at the same place of several medians are kept, their descriptors averaged;
-    those of the median of all frames are added.
+    median: (H, W, 3), of all frames; the first look takes its keypoints, which is enough for most overlays. For the
+    second, each subset of the frames is pooled into its temporal median, in which the game behind an overlay fades,
+    and keypoints that recur at the same place of several medians are added, their descriptors averaged.
     """
+    whole = find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), KEPT_PER_FRAME)
+    yield whole
     frames = np.stack(greys)
     subsets = min(SUBSETS, len(frames))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # neither medians nor SIFT use more than one core
         found = list(pool.map(lambda i: find_keypoints(median_of(frames[i::subsets]), KEPT_PER_FRAME), range(subsets)))
     owner = np.repeat(np.arange(subsets), [len(each) for each in found])
-    recurring = _recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets))
-    whole = find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), KEPT_PER_FRAME)
-    return Keypoints.join([recurring, whole])
+    yield Keypoints.join([_recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets)), whole])
 
 
 def median_of(frames: np.ndarray) -> np.ndarray:

@@ -23,9 +23,9 @@ from extraction.features import (
     Keypoints,
     find_keypoints,
     index_of,
+    look_for_still,
     median_of,
     nearest_still,
-    still_keypoints,
     template_keypoints,
 )
 from extraction.records import Placement, Reason, SourceError
@@ -93,12 +93,15 @@ def locate(
     pictures = [_shrink(rgb) for _, rgb in frames]
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     median = median_of(np.stack(pictures))
-    still = still_keypoints([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures], median)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        judged = [pool.submit(_fit, *candidate, median) for candidate in _candidates(still, templates)]
-    fits = [fit for each in judged if (fit := each.result()) is not None]
-    good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
-    if not good:
+    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
+    for still in look_for_still(greys, median):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            judged = [pool.submit(_fit, *candidate, median) for candidate in _candidates(still, templates)]
+        fits = [fit for each in judged if (fit := each.result()) is not None]
+        good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
+        if good:
+            break
+    else:
         return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))
     most = max(fit.inliers for fit in good)
     best = max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)

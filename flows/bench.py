@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from unittest.mock import patch
 
 import av
@@ -28,6 +28,7 @@ SAMPLE: Final = Path("sample/video.mp4")
 SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
+RUNTIME_FIGURES: Final = {"frames_per_s": 0, "stick_r2": 4, "button_accuracy": 4, "macro_f1": 4}  # and digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def main() -> None:
         sys.exit(f"expected the sample clip at {SAMPLE}, found nothing; run from the root of the repository")
     console = Console()
     with tempfile.TemporaryDirectory() as folder, console.status("measuring: some minutes"):
-        table = measure(Path(folder))
-    console.print(table)
+        tables = measure(Path(folder)), compare_networks()
+    console.print(*tables)
 
 
 def measure(folder: Path) -> Table:
@@ -82,6 +83,15 @@ def measure(folder: Path) -> Table:
     return table
 
 
+def compare_networks() -> Table:
+    """The parser's network in all runtimes, and what each reads of the sample."""
+    table = Table("runtime", "frames/s", "stick R2", "accuracy", "macro F1", title="the network alone, on all cores")
+    for runtime in _in_child("runtimes").values():
+        speed, *scores = (f"{runtime[name]:.{digits}f}" for name, digits in RUNTIME_FIGURES.items())
+        table.add_row(runtime["name"], speed, *scores)
+    return table
+
+
 def loop_packets(source: Path, target: Path, seconds: float) -> None:
     """Copy the video packets of ``source`` again and again, without decoding, until ``seconds`` are full."""
     with av.open(str(source)) as first, av.open(str(target), "w") as output:
@@ -111,11 +121,11 @@ def decode(video: Path) -> tuple[int, float]:
     return frames, time.perf_counter() - started
 
 
-def _in_child(what: str, *arguments: str) -> dict[str, float]:
+def _in_child(what: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "flows.bench", what, *arguments], check=True, stdout=subprocess.PIPE, text=True
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -210,10 +220,17 @@ def _orchestrate(count: str) -> dict[str, float]:
     return {"per_video_s": seconds / int(count), "growth_mib": growth_mib}
 
 
-_CHILDREN: Final[dict[str, Callable[..., dict[str, float]]]] = {
+def _runtimes() -> dict[str, Any]:
+    from flows.runtimes import compare_runtimes
+
+    return {runtime.name: asdict(runtime) for runtime in compare_runtimes(SAMPLE.parent)}
+
+
+_CHILDREN: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "extract": _extract,
     "render": _render,
     "library": _library,
+    "runtimes": _runtimes,
     "orchestrate": _orchestrate,
 }
 

@@ -1,0 +1,122 @@
+"""The parser's network in torch, ONNX Runtime and OpenVINO: how fast each is, and what accuracy each keeps.
+
+``make bench`` prints it. padtrace reads with torch; the others are installed for development only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from extraction.evidence import FRAME_CHANNELS, REFERENCE_CHANNELS
+from extraction.extract import ExtractOptions
+from extraction.parse import BATCH, Parser, ParserNet
+from extraction.rectify import PANEL_WH
+from flows.benchmark import run_benchmark
+from flows.extract import Extractor
+from templates.catalogue import library
+
+# (previous, current, remembered) -> button logits, stick grids; see ``ParserNet.forward``.
+Network = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+ROUNDS: Final = 100  # batches that each runtime is timed on
+CORES: Final = os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One runtime: frames a second through the network alone on all cores, and the scores of a case read with it."""
+
+    name: str
+    frames_per_s: float
+    stick_r2: float | None
+    button_accuracy: float | None
+    macro_f1: float | None
+
+
+def compare_runtimes(case: Path) -> list[Runtime]:
+    """Read a ground-truth case with the shipped weights in every runtime. Each batch is one thread's, as in use."""
+    torch.set_num_threads(1)
+    parser = Parser.load(device="cpu")
+    pairs = _example(parser.net, BATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        networks = _networks(parser, Path(folder))
+        return [_measure(name, network, pairs, case, Path(folder) / name) for name, network in networks]
+
+
+def _networks(parser: Parser, folder: Path) -> Iterator[tuple[str, Network]]:
+    import onnxruntime
+
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports its use; without, it does not
+    import openvino
+
+    yield "torch, bfloat16" if parser._half else "torch, float32", parser.read_pairs
+    exported = export(parser.net, folder / "parser.onnx")
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(exported, settings, providers=["CPUExecutionProvider"])
+
+    def in_onnx(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        named = {each.name: tensor.numpy() for each, tensor in zip(session.get_inputs(), tensors, strict=True)}
+        return _as_tensors(session.run(None, named))
+
+    yield "ONNX Runtime, float32", in_onnx
+    for precision in ("f32", "bf16"):
+        hints = {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": CORES, "INFERENCE_NUM_THREADS": CORES}
+        compiled = openvino.Core().compile_model(exported, "CPU", hints)
+
+        def in_openvino(*tensors: Tensor, compiled: openvino.CompiledModel = compiled) -> tuple[Tensor, Tensor]:
+            found = compiled.create_infer_request().infer([tensor.numpy() for tensor in tensors])
+            return _as_tensors(list(found.values()))
+
+        yield f"OpenVINO, {precision}", in_openvino
+
+
+def export(net: ParserNet, path: Path) -> Path:
+    """Write the network as ONNX, for any number of pairs."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of libraries that nobody asked for
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    shapes = ({0: batch}, {0: batch}, {0: 1})
+    torch.onnx.export(net, _example(net, 2), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    return path
+
+
+def _measure(name: str, network: Network, pairs: tuple[Tensor, ...], case: Path, out: Path) -> Runtime:
+    with torch.inference_mode(), ThreadPoolExecutor(CORES) as pool:
+        list(pool.map(lambda _: network(*pairs), range(2 * CORES)))
+        started = time.perf_counter()
+        list(pool.map(lambda _: network(*pairs), range(ROUNDS)))
+        speed = ROUNDS * BATCH / (time.perf_counter() - started)
+    with patch.object(Parser, "read_pairs", lambda _, *tensors: network(*tensors)):
+        report = run_benchmark([case], Extractor(out, library(), "cpu", ExtractOptions(frames=False)))
+    [result] = report.results
+    assert result.scores is not None
+    scores = result.scores
+    return Runtime(name, speed, scores.stick_r2_mean, scores.button_accuracy, scores.macro_f1)
+
+
+def _example(net: ParserNet, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of the network's shapes: noise."""
+    width, height = PANEL_WH
+    generator = torch.Generator().manual_seed(0)
+    previous, current = torch.rand(2, pairs, FRAME_CHANNELS, height, width, generator=generator)
+    with torch.inference_mode():
+        remembered = net.remember(torch.rand(1, REFERENCE_CHANNELS, height, width, generator=generator))
+    return previous, current, remembered.clone()
+
+
+def _as_tensors(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    buttons, sticks = (torch.from_numpy(array) for array in arrays)
+    return buttons, sticks
