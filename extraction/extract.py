@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +40,7 @@ from extraction.normalise import (
     decide_buttons,
     score_confidence,
 )
+from extraction.presence import find_visible
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
 from extraction.shards import (
     ACTIONS_SCHEMA,
@@ -221,6 +222,7 @@ class _Raw:
 
     pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. logits: (T, 17) float16.
     sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. certainty: (T, 2) float16, of the sticks.
+    agreement: (T,) float32 with the rest picture.
     jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
     """
 
@@ -229,6 +231,7 @@ class _Raw:
     logits: np.ndarray
     sticks: np.ndarray
     certainty: np.ndarray
+    agreement: np.ndarray
     jpeg_bytes: np.ndarray
 
 
@@ -273,12 +276,12 @@ class _Job:
     def write(self, partial: Path) -> dict[str, Any]:
         """Read the video and write its files into ``partial``. Returns its part of the report."""
         with (partial / "spool").open("w+b") as spool:
-            raw = self._read(spool)
+            raw = _without_hidden(self._read(spool))
             labels, calibration = self._label(raw)
             chunks = self._write_chunks(partial, labels, spool, raw.jpeg_bytes)
         last_s = float(labels.pts_s[-1])
         return {
-            "placements": [describe_placement(place, self.video.info, last_s) for place in self.placements],
+            "placements": [describe_placement(place, self.video.info, last_s) for place in self._spans(raw)],
             "reason": None,
             "video": _describe_video(self.video.info),
             "frames": _count_frames(self.video, labels),
@@ -350,6 +353,17 @@ class _Job:
         for i, place in enumerate(self.placements):
             shown[i] = np.isin(CONTROLS, place.template.scene.known)
         return shown
+
+    def _spans(self, raw: _Raw) -> list[Placement]:
+        """The placements as they were seen: one for each stretch of frames that shows one."""
+        spans = []
+        for rows in _runs(raw.place):
+            if (place := int(raw.place[rows.start])) >= 0:
+                whole = self.placements[place]
+                start_s = float(raw.pts_s[rows.start]) if rows.start else whole.start_s
+                end_s = float(raw.pts_s[rows.stop]) if rows.stop < len(raw.pts_s) else whole.end_s
+                spans.append(replace(whole, start_s=start_s, end_s=end_s))
+        return spans
 
     def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
         """What only the whole video tells: the sticks' calibration, and which presses are none."""
@@ -443,6 +457,7 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
             np.zeros((length, len(BUTTONS)), np.float32),
             np.zeros((length, 2, 2), np.float32),
             np.zeros((length, 2), np.float32),
+            np.zeros(length, np.float32),
         )
     before = batch.crops[0] if batch.before is None else batch.before
     return readers[batch.place].read(before, batch.crops)
@@ -471,7 +486,21 @@ def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np
         logits=readings.logits.astype(np.float16),
         sticks=np.where(known_sticks[:, :, None], readings.sticks, np.float32(np.nan)),
         certainty=readings.stick_certainty.astype(np.float16),
+        agreement=readings.agreement,
         jpeg_bytes=jpeg_bytes,
+    )
+
+
+def _without_hidden(raw: _Raw) -> _Raw:
+    """No placement, and no sticks, where the overlay is not to be seen in the place where it was found."""
+    visible = np.zeros(len(raw.place), bool)
+    for place in np.unique(raw.place[raw.place >= 0]):
+        rows = raw.place == place
+        visible[rows] = find_visible(raw.agreement[rows], raw.pts_s[rows])
+    return replace(
+        raw,
+        place=np.where(visible, raw.place, np.int16(-1)),
+        sticks=np.where(visible[:, None, None], raw.sticks, np.float32(np.nan)),
     )
 
 

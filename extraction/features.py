@@ -79,26 +79,24 @@ def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> K
     )
 
 
-def template_keypoints(template: Template) -> Keypoints:
-    """Keypoints of a template's rest picture over dark and bright grey, in canvas units.
-
-    Kept in the user's cache folder under a name made from all that they depend on.
-    """
-    return _unpack(_packed_keypoints(template))
-
-
-def _packed_keypoints(template: Template) -> Keypoints:
-    """The same with descriptors in bytes: reading and joining some hundred templates is bound by memory."""
-    path = _cache_path(template)
+def _load(template: Template) -> Keypoints | None:
+    """A template's keypoints from the user's cache folder, packed; None where they are absent or damaged."""
     try:
-        with np.load(path) as arrays:
+        with np.load(_cache_path(template)) as arrays:
             return Keypoints(*(arrays[name] for name in Keypoints.__dataclass_fields__))
-    except (OSError, ValueError, KeyError, BadZipFile):  # absent, or damaged by a full disk: made anew
-        found = _compute_template_keypoints(template)
-        packed = (found.descriptors * PACKED_UNIT).round().clip(0, 255).astype(np.uint8)
-        keypoints = replace(found, descriptors=packed)
-        _store(path, keypoints)
-        return keypoints
+    except (OSError, ValueError, KeyError, BadZipFile):  # a full disk can damage them
+        return None
+
+
+def _make(template: Template) -> Keypoints:
+    """Keypoints of a template's rest picture over dark and bright grey, in canvas units, put into the cache folder.
+
+    Packed: descriptors in bytes. Reading and joining some hundred templates is bound by memory.
+    """
+    found = _compute_template_keypoints(template)
+    keypoints = replace(found, descriptors=(found.descriptors * PACKED_UNIT).round().clip(0, 255).astype(np.uint8))
+    _store(_cache_path(template), keypoints)
+    return keypoints
 
 
 def _unpack(packed: Keypoints) -> Keypoints:
@@ -133,12 +131,19 @@ class Index:
 @lru_cache(maxsize=2)
 def index_of(templates: tuple[Template, ...]) -> Index:
     """The index of templates; those that have hardly any keypoints are left out."""
-    unknown = sum(not _cache_path(template).exists() for template in templates)
-    if unknown > PATIENCE:
-        log.warning("working out the keypoints of %d templates: about a minute, once on this machine", unknown)
+    # One after the other: NumPy parses headers with ``ast``, which is not safe in threads before Python 3.12.
+    found = [_load(template) for template in templates]
+    unknown = [i for i, keypoints in enumerate(found) if keypoints is None]
+    if len(unknown) > PATIENCE:
+        log.warning("working out the keypoints of %d templates: about a minute, once on this machine", len(unknown))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(_packed_keypoints, templates))
-    rich = [(template, keypoints) for template, keypoints in zip(templates, found, strict=True) if len(keypoints) >= 4]
+        for i, keypoints in zip(unknown, pool.map(_make, [templates[i] for i in unknown]), strict=True):
+            found[i] = keypoints
+    rich = [
+        (template, keypoints)
+        for template, keypoints in zip(templates, found, strict=True)
+        if keypoints and len(keypoints) >= 4
+    ]
     everything = Keypoints.join([keypoints for _, keypoints in rich])
     sample = _unpack(everything[::AXES_EVERY]).descriptors
     _, axes = np.linalg.eigh(sample.T @ sample)

@@ -26,7 +26,6 @@ from extraction.features import (
     look_for_still,
     median_of,
     nearest_still,
-    template_keypoints,
 )
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier
@@ -181,8 +180,10 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _candidates(still: Keypoints, templates: Mapping[str, Template]) -> list[tuple[Template, np.ndarray, np.ndarray]]:
-    """The templates with most agreeing votes, with their matches: (template, canvas points, frame points).
+def _candidates(
+    still: Keypoints, templates: Mapping[str, Template]
+) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
+    """The templates with most agreeing votes: (template, its keypoints, matched canvas points, frame points).
 
     A quick vote over all templates makes a short list; only there do matches have to pass the ratio test.
     """
@@ -199,8 +200,8 @@ def _candidates(still: Keypoints, templates: Mapping[str, Template]) -> list[tup
         use = np.flatnonzero(matched[part])
         source, target = keypoints[use], still[nearest[part][use]]
         agree = _agreeing(source, target, template.scene.canvas)
-        voted.append((template, source.points[agree], target.points[agree]))
-    voted.sort(key=lambda each: -len(_distinct(each[1], each[0].scene.canvas[0])))
+        voted.append((template, keypoints, source.points[agree], target.points[agree]))
+    voted.sort(key=lambda each: -len(_distinct(each[2], each[0].scene.canvas[0])))
     return voted[:CANDIDATES]
 
 
@@ -273,8 +274,10 @@ def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float])
     return np.asarray(chosen[(near_scale & near_centre)[peak]])
 
 
-def _fit(template: Template, source: np.ndarray, target: np.ndarray, median: np.ndarray) -> _Fit | None:
-    """An affine fit of one candidate's matches, refused unless it looks like an upright overlay."""
+def _fit(
+    template: Template, drawn: Keypoints, source: np.ndarray, target: np.ndarray, median: np.ndarray
+) -> _Fit | None:
+    """An affine fit of one of the ``_candidates``, refused unless it looks like an upright overlay."""
     if len(source) < 4:
         return None
     affine, mask = cv2.estimateAffine2D(
@@ -284,7 +287,7 @@ def _fit(template: Template, source: np.ndarray, target: np.ndarray, median: np.
         return None
     inlier = mask.ravel().astype(bool)
     upright = _fit_upright(source[inlier], target[inlier])
-    drawn, there = template_keypoints(template), _keypoints_at(template, upright, median)
+    there = _keypoints_at(template, upright, median)
     similarity = drawn.descriptors @ there.descriptors.T
     for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
         source, target = _match_at(drawn, there, similarity, upright, reach_px)

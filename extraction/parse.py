@@ -31,6 +31,7 @@ from extraction.evidence import (
     reference_of,
     undo_look,
 )
+from extraction.presence import measure_agreement
 from extraction.records import Placement, Readings, SourceError
 from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, tile_size
 from templates.controls import BUTTONS, STICKS
@@ -212,13 +213,15 @@ class PlacedParser:
     def __init__(self, parser: Parser, placement: Placement, frame_wh: tuple[int, int]) -> None:
         template = placement.template
         self._parser = parser
+        self._placement = placement
+        self._known = np.isin(BUTTONS, template.scene.known)
         self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
         self._gain = stick_gain(template.scene)
         self._look = (
             torch.tensor([placement.gain], device=parser.device),
             torch.tensor([placement.offset], device=parser.device),
         )
-        self._rest = self._prepare([placement.rest])
+        self._rest = self._prepare(placement.rest[None])
         self._reference = complete(reference_of(template).to(parser.device), template.scene, self._rest[0])
         self._remembered = parser.remember(self._reference.beside(self._rest))
 
@@ -232,12 +235,12 @@ class PlacedParser:
 
         The first frame of a video has none; it is paired with itself.
         """
-        panels = [self._rectifier.panel(crop) for crop in (before, *crops)]
+        panels = np.stack([self._rectifier.panel(crop) for crop in (before, *crops)])
         parts = [self._read_batch(panels[i : i + BATCH + 1]) for i in range(0, len(crops), BATCH)]
         return Readings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-    def _read_batch(self, panels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """N + 1 panels -> logits, sticks and their certainty of all but the first."""
+    def _read_batch(self, panels: np.ndarray) -> tuple[np.ndarray, ...]:
+        """N + 1 panels -> the ``Readings`` of all but the first."""
         frames = self._prepare(panels)
         frames = torch.cat([frames, compare(frames, self._reference, self._rest)], 1)
         logits, grids = self._parser.read_pairs(frames[:-1], frames[1:], self._remembered)
@@ -247,9 +250,10 @@ class PlacedParser:
             misfit = frames[1:, STICK_MISFIT, y : y + STICK_TILE, x : x + STICK_TILE]
             place[:, i] = settle(place[:, i], misfit)
         sticks = place.cpu().numpy() * self._gain
-        return logits.cpu().numpy(), sticks, certainty.cpu().numpy()
+        agreement = measure_agreement(panels[1:], self._placement.rest, self._known)
+        return logits.cpu().numpy(), sticks, certainty.cpu().numpy(), agreement
 
-    def _prepare(self, panels: Sequence[np.ndarray]) -> Tensor:
-        """(88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""
-        stacked = torch.from_numpy(np.stack(panels).transpose(0, 3, 1, 2).copy())
-        return undo_look(stacked.to(self._parser.device).float() / 255, *self._look)
+    def _prepare(self, panels: np.ndarray) -> Tensor:
+        """(N, 88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""
+        pictures = torch.from_numpy(panels.transpose(0, 3, 1, 2).copy())
+        return undo_look(pictures.to(self._parser.device).float() / 255, *self._look)

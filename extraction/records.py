@@ -74,15 +74,22 @@ class Readings:
     logits: (T, 17) float32, positive means pressed; meaningless where the overlay does not show the control.
     sticks: (T, 2, 2) float32, [left, right] x [x, y] in units of the template's travel; negative y is up.
     stick_certainty: (T, 2) float32 in [0, 1], probability mass near the reading.
+    agreement: (T,) float32 in [-1, 1], how far the frame looks like the video's rest picture; see ``presence``.
     """
 
     logits: np.ndarray
     sticks: np.ndarray
     stick_certainty: np.ndarray
+    agreement: np.ndarray
 
     def __post_init__(self) -> None:
         length = len(self.logits)
-        shapes = {"logits": (length, 17), "sticks": (length, 2, 2), "stick_certainty": (length, 2)}
+        shapes = {
+            "logits": (length, 17),
+            "sticks": (length, 2, 2),
+            "stick_certainty": (length, 2),
+            "agreement": (length,),
+        }
         for name, shape in shapes.items():
             found = getattr(self, name).shape
             if found != shape:

@@ -138,7 +138,7 @@ class LampReader:
         logits = np.full((len(crops), 17), 9.0, np.float32)  # nonsense where the overlay shows nothing
         logits[:, BUTTON_INDEX["south"]] = (brightness - 128) / 16
         sticks = np.zeros((len(crops), 2, 2), np.float32)
-        return Readings(logits, sticks, np.ones((len(crops), 2), np.float32))
+        return Readings(logits, sticks, np.ones((len(crops), 2), np.float32), np.ones(len(crops), np.float32))
 
 
 @dataclass(frozen=True)
