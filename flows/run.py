@@ -14,7 +14,6 @@ from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
@@ -179,17 +178,8 @@ class Run:
         self._breaker.wait(url, self._stop)
         if self._stop.is_set():
             raise self.stopped_by or CancelledError
-        try:
-            answer = self._downloads.run(timeout_s, function, *args, **kwargs)
-        except VideoFault as fault:
-            if fault.kind is Kind.THROTTLED:
-                seconds = self._breaker.open(url, fault.wait_s)
-                log.warning("%s refuses; it is asked again in %.0f s", urlsplit(url).hostname, seconds)
-            elif fault.kind is not Kind.NETWORK:
-                self._breaker.close(url)
-            raise
-        self._breaker.close(url)
-        return answer
+        with self._breaker.told(url):
+            return self._downloads.run(timeout_s, function, *args, **kwargs)
 
     def _faulted(self, row: Row, fault: VideoFault) -> Row:
         log.warning("%s: %s", row.key, fault)
