@@ -20,7 +20,7 @@ from flows.faults import Kind, VideoFault
 BLOCK: Final = READ_AHEAD  # bytes asked for at least
 MAX_BLOCK: Final = 1024 * 1024
 PIECE: Final = 1024  # bytes after which the time is looked at: a host may send one a second
-TRIES: Final = 2
+TRIES: Final = 3
 
 T = TypeVar("T")
 
@@ -97,17 +97,7 @@ class RangeFile(io.RawIOBase):
         self.cut_short = False
         self._pos = self._start = 0
         self._block = BLOCK
-        self._window = b""
-        answer = self._tried(lambda: self._ask(0, BLOCK))
-        self.has_ranges = answer.status == 206
-        if self.has_ranges:
-            with answer:
-                self.size: int | None = self._total(answer, 0)
-                self._window = answer.read(min(BLOCK, self.size))
-        else:
-            length = answer.get_header("Content-Length", "")
-            self.size = int(length) if length.isdigit() else None
-            self._stream, self._kept = answer, bytearray()
+        self.has_ranges, self.size = self._tried(self._begin)
 
     def readable(self) -> bool:
         return True
@@ -116,9 +106,8 @@ class RangeFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_END and self.size is None:
-            raise io.UnsupportedOperation("the size of the file is not known")
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._pos, io.SEEK_END: self.size or 0}[whence]
+        end = self._pos + self._ydl.budget.left if self.size is None else self.size
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._pos, io.SEEK_END: end}[whence]
         self._pos = max(0, origin + offset)
         return self._pos
 
@@ -142,6 +131,18 @@ class RangeFile(io.RawIOBase):
         if not self.closed and not self.has_ranges:
             self._stream.close()
         super().close()
+
+    def _begin(self) -> tuple[bool, int | None]:
+        """Ask for the first bytes: whether the server knows ranges, and the size of the file."""
+        answer = self._ask(0, BLOCK)
+        if answer.status == 206:
+            with answer:
+                size = self._total(answer, 0)
+                self._window = answer.read(min(BLOCK, size))
+            return True, size
+        self._stream, self._kept = answer, bytearray()
+        length = answer.get_header("Content-Length", "")
+        return False, int(length) if length.isdigit() else None
 
     def _ranged(self, size: int) -> bytes:
         """What the window holds, or else a new window: larger the longer one reads on without a jump."""

@@ -10,11 +10,12 @@ that one source does stops the others.
 
 from __future__ import annotations
 
+import csv
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -268,9 +269,16 @@ CSV_COLUMNS: Final = (
 )
 
 
-def csv_row(row: Scanned) -> Mapping[str, object]:
-    """A row as ``CSV_COLUMNS`` name it; of several overlays the one with most inliers."""
-    best = max(row.placements, key=lambda place: place["inliers"], default=None)
-    told = row.as_json()
-    placed = best and {**best, **dict(zip(("x", "y", "width", "height"), best["box"], strict=True))}
-    return {name: value for name, value in {**(placed or {}), **told}.items() if name in CSV_COLUMNS}
+def write_csv(rows: Sequence[Scanned], path: Path) -> None:
+    """Write all rows as ``CSV_COLUMNS``, whole or not at all; of several overlays the one with most inliers."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, CSV_COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for row in rows:
+            best = max(row.placements, key=lambda place: int(place["inliers"]), default={})
+            sides = zip(("x", "y", "width", "height"), best.get("box", ()), strict=False)
+            writer.writerow({**best, **dict(sides), **row.as_json()})
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
