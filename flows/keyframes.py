@@ -91,12 +91,16 @@ def _copy(ydl: MeteredYoutubeDL, file: RangeFile, url: str, target: Path, count:
     try:
         copy_keyframes(file, url, target, count, in_passing=not file.has_ranges)
     except SourceError as error:
+        if file.fault is not None:
+            raise file.fault from error
         if not file.cut_short:
             raise
         ranges = "" if file.has_ranges else " from its start, as its server sends no byte ranges"
         raise VideoFault(
             Kind.TOO_LARGE, f"expected frames of {url} within {budget.max_bytes / 2**20:g} MiB{ranges}, found too few"
         ) from error
+    if file.fault is not None:
+        raise file.fault
     notes = []
     if not file.has_ranges:
         notes.append("its server sends no byte ranges")

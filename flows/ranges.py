@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from yt_dlp import YoutubeDL
 from yt_dlp.networking import Request, Response
-from yt_dlp.networking.exceptions import HTTPError, TransportError
+from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
 from extraction.video import READ_AHEAD
 from flows.faults import Kind, VideoFault
@@ -88,15 +88,18 @@ class RangeFile(io.RawIOBase):
 
     size: bytes in all, None where the server does not say. has_ranges: whether the server knows ranges.
     cut_short: whether the budget ended it: beyond, the file seems to be at its end.
-    Reading raises VideoFault, or an error of yt-dlp, where the server fails or its answers contradict each other.
+    fault: what ended it where the server fails, or contradicts itself: VideoFault, or an error of yt-dlp.
+    Opening raises that; reading does not, since FFmpeg reads on after an error, or takes it for a broken video.
     """
 
     def __init__(self, ydl: MeteredYoutubeDL, url: str, headers: Mapping[str, str]) -> None:
         super().__init__()
         self._ydl, self._url, self._headers = ydl, url, headers
         self.cut_short = False
+        self.fault: VideoFault | RequestError | None = None
         self._pos = self._start = 0
         self._block = BLOCK
+        self._window: bytes = b""
         self.has_ranges, self.size = self._tried(self._begin)
 
     def readable(self) -> bool:
@@ -115,17 +118,20 @@ class RangeFile(io.RawIOBase):
         return self._pos
 
     def readinto(self, buffer: Any) -> int:
-        data = self._ranged(len(buffer)) if self.has_ranges else self._streamed(len(buffer))
+        if self.fault is not None:
+            return 0
+        try:
+            data = self._read_at(self._pos, len(buffer))
+        except (VideoFault, RequestError) as fault:
+            self.fault = fault
+            return 0
         buffer[: len(data)] = data
         self._pos += len(data)
         return len(data)
 
     def is_text(self) -> bool:
         """Whether it begins as a page does, and no video: without a byte 0."""
-        pos, self._pos = self._pos, 0
-        head = self.read(512) or b""
-        self._pos = pos
-        return b"\0" not in head
+        return b"\0" not in self._read_at(0, 512)
 
     def close(self) -> None:
         if not self.closed and not self.has_ranges:
@@ -144,22 +150,26 @@ class RangeFile(io.RawIOBase):
         length = answer.get_header("Content-Length", "")
         return False, int(length) if length.isdigit() else None
 
-    def _ranged(self, size: int) -> bytes:
+    def _read_at(self, pos: int, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        return self._ranged(pos, size) if self.has_ranges else self._streamed(pos, size)
+
+    def _ranged(self, pos: int, size: int) -> bytes:
         """What the window holds, or else a new window: larger the longer one reads on without a jump."""
-        offset = self._pos - self._start
+        offset = pos - self._start
         if not 0 <= offset < len(self._window):
             self._block = min(2 * self._block, MAX_BLOCK) if offset == len(self._window) else BLOCK
             assert self.size is not None
-            wanted = min(max(size, self._block), self.size - self._pos)
+            wanted = min(max(size, self._block), self.size - pos)
             allowed = min(wanted, self._ydl.budget.left)
             self.cut_short |= allowed < wanted
-            self._window = self._fetch(self._pos, allowed) if allowed > 0 else b""
-            self._start, offset = self._pos, 0
+            self._window = self._fetch(pos, allowed) if allowed > 0 else b""
+            self._start, offset = pos, 0
         return self._window[offset : offset + size]
 
-    def _streamed(self, size: int) -> bytes:
+    def _streamed(self, pos: int, size: int) -> bytes:
         """The same of a file that comes as a whole."""
-        missing = self._pos + size - len(self._kept)
+        missing = pos + size - len(self._kept)
         while missing > 0 and not self._stream.closed:
             part = self._stream.read(min(missing, self._ydl.budget.left))
             self._kept += part
@@ -167,7 +177,7 @@ class RangeFile(io.RawIOBase):
             if missing > 0:
                 self.cut_short = self._ydl.budget.left <= 0
                 self._stream.close()
-        return bytes(self._kept[self._pos : self._pos + size])
+        return bytes(self._kept[pos : pos + size])
 
     def _fetch(self, start: int, size: int) -> bytes:
         """A range."""
