@@ -153,7 +153,7 @@ def _glimpse(options: str) -> dict[str, float]:
     """What ``padtrace scan`` fetches of a long video, as its server counts it."""
     from extraction.video import sample_frames
     from flows.download import DownloadOptions
-    from flows.keyframes import glimpse
+    from flows.keyframes import Limits, glimpse
 
     sent: list[int] = []
 
@@ -178,7 +178,7 @@ def _glimpse(options: str) -> dict[str, float]:
         content = (Path(folder) / "video.mp4").read_bytes()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/video.mp4"
-        seen = glimpse(url, Path(folder) / "seen.mkv", 25, DownloadOptions(), len(content), 600.0)
+        seen = glimpse(url, Path(folder) / "seen.mkv", 25, Limits(len(content), 600.0), DownloadOptions())
         server.shutdown()
         assert seen.keyframes is not None
         frames = len(sample_frames(seen.keyframes))
@@ -240,6 +240,9 @@ def _orchestrate(count: str) -> dict[str, float]:
             return self.ledger.queue(
                 Row(key=f"video-{i}", channel=channel.name, url=channel.url, updated=now) for i in range(int(count))
             )
+
+        def scan(self, row: Row) -> Row:
+            return row
 
         def download(self, row: Row) -> Download:
             return Download(Path(), "", "", "", None, None, None)

@@ -126,9 +126,7 @@ def download(url: str, channel: Channel, folder: Path, stem: str, options: Downl
         )
 
     def check(info: Mapping[str, Any], *, incomplete: bool) -> None:
-        refuse_live(info)
-        if kind := channel.refuses(info.get("duration"), _upload_date(info)):
-            raise VideoFault(kind, f"{info.get('duration')} s, uploaded {info.get('upload_date')}; not asked for")
+        refuse(info, channel)
 
     def watch(progress: Mapping[str, Any]) -> None:
         if (progress.get("downloaded_bytes") or 0) > options.max_gib * 2**30:
@@ -307,10 +305,12 @@ def entries_of(ydl: YoutubeDL, result: Mapping[str, Any]) -> Iterator[Mapping[st
         yield result
 
 
-def refuse_live(info: Mapping[str, Any]) -> None:
-    """VideoFault where a video has not ended, or not begun."""
+def refuse(info: Mapping[str, Any], channel: Channel | None) -> None:
+    """VideoFault where a video is not over, or not what a channel's entry asks for."""
     if info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
         raise VideoFault(Kind.LIVE, f"{info['live_status']}; it is tried again in the next run")
+    if channel and (kind := channel.refuses(info.get("duration"), _upload_date(info))):
+        raise VideoFault(kind, f"{info.get('duration')} s, uploaded {info.get('upload_date')}; not asked for")
 
 
 def describe_entry(info: Mapping[str, Any]) -> Listed:

@@ -6,7 +6,6 @@ Runs in a process of its own (``children.py``), as everything does that reads wh
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from yt_dlp.extractor import gen_extractor_classes
 
 from extraction.records import SourceError
 from extraction.video import copy_keyframes
+from flows.channels import Channel
 from flows.download import (
     DownloadOptions,
     Listed,
@@ -24,7 +24,7 @@ from flows.download import (
     entries_of,
     open_ydl,
     plain,
-    refuse_live,
+    refuse,
     resolve,
 )
 from flows.faults import Kind, VideoFault
@@ -34,11 +34,23 @@ MAX_LISTED: Final = 1000  # videos of one list
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one address may cost, and where that is not worth it.
+
+    min_bytes: smaller files, and with it all that cannot be read by ranges, are not looked at.
+    """
+
+    max_bytes: int
+    timeout_s: float
+    min_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Glimpse:
     """What an address gave: either ``listed``, the videos of a list, or ``keyframes``, a small video of them.
 
-    fetched_bytes: what it cost, pages included. total_bytes: size of the whole video file, None where its host does
-    not say. note: what limits the answer, or "".
+    Neither where the video is not worth it. fetched_bytes: what it cost, pages included. total_bytes: size of the whole
+    video file, None where its host does not say. note: what limits the answer, or "".
     """
 
     fetched_bytes: int
@@ -49,16 +61,26 @@ class Glimpse:
     note: str = ""
 
 
-def glimpse(url: str, target: Path, count: int, options: DownloadOptions, max_bytes: int, timeout_s: float) -> Glimpse:
+def glimpse(
+    url: str, target: Path, count: int, limits: Limits, options: DownloadOptions, channel: Channel | None = None
+) -> Glimpse:
     """List what is at an address or, if it is one video, copy ``count`` of its keyframes to ``target``.
 
-    VideoFault, with the bytes it cost, where neither is possible, or not within ``max_bytes`` and ``timeout_s``.
+    VideoFault, with the bytes it cost, where neither is possible, or not within the limits, or ``channel`` does not
+    ask for the video.
     """
-    budget = Budget(max_bytes, time.monotonic() + timeout_s)
+    budget = Budget(limits.max_bytes, time.monotonic() + limits.timeout_s)
     try:
-        with open_ydl(options, _parameters(options, timeout_s), partial(MeteredYoutubeDL, budget=budget)) as ydl:
+        parameters = _parameters(options, limits.timeout_s)
+        with open_ydl(options, parameters, partial(MeteredYoutubeDL, budget=budget)) as ydl:
             assert isinstance(ydl, MeteredYoutubeDL)
-            return _glimpse(ydl, url, target, count)
+            opened = _open(ydl, url, channel)
+            if isinstance(opened, Glimpse):
+                return opened
+            with opened.file as file:
+                if limits.min_bytes and not (file.has_ranges and (file.size or 0) >= limits.min_bytes):
+                    return Glimpse(budget.fetched)
+                return _copy(budget, opened, url, target, count)
     except SourceError as error:
         raise VideoFault(Kind.CORRUPT, str(error), fetched_bytes=budget.fetched) from None
     except Exception as error:
@@ -66,28 +88,34 @@ def glimpse(url: str, target: Path, count: int, options: DownloadOptions, max_by
         raise VideoFault(fault.kind, fault.detail, fault.wait_s, budget.fetched) from None
 
 
-def _glimpse(ydl: MeteredYoutubeDL, url: str, target: Path, count: int) -> Glimpse:
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    file: RangeFile
+    title: str = ""
+
+
+def _open(ydl: MeteredYoutubeDL, url: str, channel: Channel | None) -> _Opened | Glimpse:
+    """The video file at an address, or the videos that are listed there."""
     if not _is_known_site(url):
-        with RangeFile(ydl, url, {}) as file:
-            if not file.is_text():
-                return _copy(ydl, file, url, target, count)
+        file = RangeFile(ydl, url, {})
+        if not file.is_text():
+            return _Opened(file)
+        file.close()
     found = resolve(ydl, url)
     if "entries" in found:
         listed = tuple(describe_entry(entry) for entry in entries_of(ydl, found))
         if not listed:
             raise VideoFault(Kind.SITE_CHANGED, f"expected videos at {url}, found none; open it in a browser")
         return Glimpse(ydl.budget.fetched, listed=listed)
-    refuse_live(found)
+    refuse(found, channel)
     video = ydl.process_ie_result(found, download=False)
     if not video or "url" not in video:
         raise VideoFault(Kind.UNSUPPORTED, f"expected one video at {url}, found none; open it in a browser")
-    headers: Mapping[str, str] = video.get("http_headers") or {}
-    with RangeFile(ydl, video["url"], headers) as file:
-        return _copy(ydl, file, url, target, count, plain(video.get("title")))
+    return _Opened(RangeFile(ydl, video["url"], video.get("http_headers") or {}), plain(video.get("title")))
 
 
-def _copy(ydl: MeteredYoutubeDL, file: RangeFile, url: str, target: Path, count: int, title: str = "") -> Glimpse:
-    budget = ydl.budget
+def _copy(budget: Budget, opened: _Opened, url: str, target: Path, count: int) -> Glimpse:
+    file = opened.file
     try:
         copy_keyframes(file, url, target, count, in_passing=not file.has_ranges)
     except SourceError as error:
@@ -106,7 +134,7 @@ def _copy(ydl: MeteredYoutubeDL, file: RangeFile, url: str, target: Path, count:
         notes.append("its server sends no byte ranges")
     if file.cut_short:
         notes.append(f"only the first {budget.max_bytes / 2**20:g} MiB were looked at")
-    return Glimpse(budget.fetched, title, keyframes=target, total_bytes=file.size, note="; ".join(notes))
+    return Glimpse(budget.fetched, opened.title, keyframes=target, total_bytes=file.size, note="; ".join(notes))
 
 
 def _parameters(options: DownloadOptions, timeout_s: float) -> dict[str, object]:

@@ -42,6 +42,17 @@ def load(templates: str | None, device: str) -> set[str]:
     return {template.family for template in templates_of(templates).values()}
 
 
+def has_overlay(video: Path, channel: Channel, *, templates: str | None, options: ExtractOptions) -> bool:
+    """Whether a video shows an overlay that its channel may show; VideoFault where it cannot be read."""
+    from flows.extract import find_overlay
+
+    try:
+        placements, _ = find_overlay(video, _chosen(templates, channel.families), options)
+    except SourceError as error:
+        raise _fault_of(error, error.__cause__) from None
+    return bool(placements)
+
+
 def extract_and_publish(
     row: Row,
     file: Download,

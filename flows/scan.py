@@ -31,7 +31,7 @@ from flows.channels import Channel
 from flows.children import Children
 from flows.download import DownloadOptions
 from flows.faults import Kind, VideoFault
-from flows.keyframes import Glimpse, glimpse
+from flows.keyframes import Glimpse, Limits, glimpse
 from flows.publish import templates_of
 from flows.sources import find_videos
 from flows.store import open_store
@@ -237,10 +237,9 @@ class Scan:
                         glimpse,
                         url,
                         target,
-                        count=self._locating.sample_frames,
-                        options=options.download,
-                        max_bytes=int(options.max_mib * 2**20),
-                        timeout_s=options.timeout_s,
+                        self._locating.sample_frames,
+                        Limits(int(options.max_mib * 2**20), options.timeout_s),
+                        options.download,
                     )
             except VideoFault as fault:
                 refusals += 1

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from typer.testing import CliRunner, Result
 from extraction.extract import ExtractOptions
 from extraction.video import sample_frames
 from flows.bench import loop_packets
+from flows.channels import Channel
 from flows.cli import app
 from flows.download import DownloadOptions
 from flows.faults import Kind, VideoFault
-from flows.keyframes import Glimpse, glimpse
+from flows.keyframes import Glimpse, Limits, glimpse
+from flows.ledger import Row
+from flows.run import ExtractJob, Run
 from flows.scan import Scan, Scanned, ScanOptions, write_csv
 from flows.wording import scan_line, scan_tally, size_words
-from tests.flows.clips import SAMPLE, cut_sample
+from tests.flows.clips import SAMPLE, cut_sample, draw_plain
 from tests.flows.liars import LIES, Lie, never_ends, tell
 from tests.flows.site import Site, send, send_part
 
@@ -44,7 +48,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def look(url: str, folder: Path, *, max_bytes: int = 32 * MIB, timeout_s: float = 120.0) -> Glimpse:
-    return glimpse(url, folder / "keyframes.mkv", 25, QUICK, max_bytes, timeout_s)
+    return glimpse(url, folder / "keyframes.mkv", 25, Limits(max_bytes, timeout_s), QUICK)
 
 
 def fault_of(url: str, folder: Path, **limits: Any) -> VideoFault:
@@ -279,6 +283,42 @@ def test_the_csv_has_a_row_for_each_video_and_no_title_from_the_network(tmp_path
     assert [rows[0][side] for side in ("x", "y", "width", "height")] == ["1", "2", "30", "40"]
     assert rows[2]["error"] == "no route" and rows[2]["fetched_bytes"] == ""
     assert "cmd" not in (tmp_path / "rows.csv").read_text()
+
+
+# --- scheduled runs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_scheduled_run_fetches_only_what_shows_an_overlay_or_is_small(
+    site: Site, long_video: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_plain(tmp_path / "short.mp4", 0)
+    loop_packets(tmp_path / "short.mp4", tmp_path / "plain.mp4", 120.0)
+    plain = (tmp_path / "plain.mp4").read_bytes()
+    contents = {"good": long_video, "plain": plain, "small": plain[: len(plain) // 3]}
+    urls, sent = {}, {}
+    for name, content in contents.items():
+        urls[name], sent[name] = counted(site, f"/{name}.mp4", content)
+    monkeypatch.setattr("flows.run.SCAN", Limits(32 * MIB, 120.0, min_bytes=len(plain)))
+    job = ExtractJob(channels="", out=str(tmp_path / "out"), work=str(tmp_path / "work"), download=QUICK)
+    scheduled = Run(job, [Channel(name="c", url=site.address, families=("xbox_one",))])
+    try:
+        rows = {
+            name: scheduled.scan(Row(key=f"{name}-1", channel="c", url=url, updated=datetime.now(UTC)))
+            for name, url in urls.items()
+        }
+    finally:
+        scheduled.close()
+    assert {name: row.status.value for name, row in rows.items()} == {
+        "good": "queued",
+        "plain": "no_overlay",
+        "small": "queued",
+    }
+    assert sum(sent["good"]) < 0.08 * len(long_video)
+    assert sum(sent["plain"]) < len(plain)
+    assert len(sent["small"]) == 1
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
 
 
 # --- the command ----------------------------------------------------------------------------------------
