@@ -36,6 +36,7 @@ UNTRUSTED: Final = {
     "fpsprobesize": "0",
 }
 
+MAX_PIXELS: Final = 4096 * 2304  # of a picture from the network
 READ_AHEAD: Final = 8 * 1024  # bytes: the header of a fragment, when one looks for the next
 T = TypeVar("T")
 S = TypeVar("S")
@@ -338,6 +339,9 @@ def copy_keyframes(source: io.IOBase, name: str, target: Path, count: int = 25, 
     try:
         with av.open(source, mode="r", options=UNTRUSTED, buffer_size=READ_AHEAD) as container:
             stream = _first_video_stream(container, name)
+            size = (stream.codec_context.width, stream.codec_context.height)
+            if math.prod(size) > MAX_PIXELS:
+                raise SourceError(f"expected pictures of at most {MAX_PIXELS} px in {name}, found {size[0]}x{size[1]}")
             if in_passing:
                 packets = _thin_out(_keyframes_ahead(container, stream), count, lambda packet: packet)
             else:

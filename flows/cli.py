@@ -179,8 +179,7 @@ def scan(
 ) -> None:
     """Say whether videos show an overlay at all, which, and where.
 
-    Of a video at an address only the pictures that are looked at are fetched, mostly 1 or 2 percent of it. Boxes are
-    in pixels of these pictures.
+    Of a video at an address only the pictures that are looked at are fetched. Boxes are in pixels of these.
     """
     faults = Faults(debug)
     rows: list[Scanned] = []
@@ -196,12 +195,17 @@ def scan(
             Scan(sources, ScanOptions(at_once=at_once), locating, templates) as run,
             live(lambda height: scan_progress(rows, run.expected, height)),
         ):
-            for row in run.rows():
-                rows.append(row)
-                if row.error is not None:
-                    faults.tell(SourceError(f"{row.source}: {row.error}"))
-                elif not as_json and not out.is_terminal:
-                    out.print(scan_line(row), markup=False)
+            try:
+                for row in run.rows():
+                    rows.append(row)
+                    with faults.told():
+                        if row.error is not None:
+                            raise SourceError(f"{row.source}: {row.error}")
+                    if row.error is None and not as_json and not out.is_terminal:
+                        out.print(scan_line(row), markup=False)
+            except KeyboardInterrupt as stopped:  # what is known by now is worth telling
+                with faults.told():
+                    raise SourceError(f"expected {run.expected} videos, found an end after {len(rows)}") from stopped
         if csv is not None:
             write_csv(rows, csv)
     if as_json:

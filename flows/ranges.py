@@ -148,7 +148,7 @@ class RangeFile(io.RawIOBase):
             return True, size
         self._stream, self._kept = answer, bytearray()
         length = answer.get_header("Content-Length", "")
-        return False, int(length) if length.isdigit() else None
+        return False, int(length) if re.fullmatch(r"\d{1,18}", length) else None
 
     def _read_at(self, pos: int, size: int) -> bytes:
         """At most ``size`` bytes; none at the end."""

@@ -144,7 +144,7 @@ class Scan:
         self._names = itertools.count()
         self._stop = threading.Event()
         self._fetchers = Children(options.at_once)
-        self._matchers = Children(max(1, (os.cpu_count() or 1) // 2))
+        self._matchers = Children(max(1, (os.cpu_count() or 1) // 2))  # matching uses about two cores
         self._threads = ThreadPoolExecutor(options.at_once)
         self._folder = TemporaryDirectory(prefix="padtrace-scan-", ignore_cleanup_errors=True)
         self._breaker = Breaker(open_store(f"{self._folder.name}/hosts"))

@@ -76,7 +76,7 @@ def scan_table(rows: Sequence[Scanned]) -> Table:
 def scan_progress(rows: Sequence[Scanned], expected: int, height: int) -> Group:
     """The latest rows that fit on ``height`` lines, and how many of all are done."""
     latest = scan_table(rows[-max(1, (height - 6) // 2) :])  # a row often takes two lines
-    return Group(latest, ProgressBar(expected, len(rows), width=40), Text(f"{len(rows)} of {expected} videos"))
+    return Group(latest, ProgressBar(max(expected, 1), len(rows), width=40), Text(f"{len(rows)} of {expected} videos"))
 
 
 def _family_table(

@@ -86,7 +86,7 @@ def scan_tally(rows: Sequence[Scanned]) -> str:
     """The last line: ``206 videos, 3 with an overlay (1.5%), 41 MB fetched of 18 GB``."""
     found = sum(bool(row.placements) for row in rows)
     failed = sum(row.error is not None for row in rows)
-    line = f"{len(rows)} videos, {found} with an overlay ({found / len(rows):.1%})"
+    line = f"{len(rows)} {'video' if len(rows) == 1 else 'videos'}, {found} with an overlay ({found / len(rows):.1%})"
     if fetched := sum(row.fetched_bytes or 0 for row in rows):
         line += f", {size_words(fetched)} fetched of {size_words(sum(row.total_bytes or 0 for row in rows))}"
     return f"{line}, {failed} failed" if failed else line

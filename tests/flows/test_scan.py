@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +30,7 @@ from flows.run import ExtractJob, Run
 from flows.scan import Scan, Scanned, ScanOptions, write_csv
 from flows.wording import scan_line, scan_tally, size_words
 from tests.flows.clips import SAMPLE, cut_sample, draw_plain
-from tests.flows.liars import LIES, Lie, never_ends, tell
+from tests.flows.liars import LIES, Lie, drips, never_ends, tell
 from tests.flows.site import Site, send, send_part
 
 QUICK = DownloadOptions(sleep_s=0, sleep_requests_s=0, keep_free_gib=0)
@@ -135,6 +139,13 @@ def test_without_ranges_a_small_file_is_read_whole_wherever_its_index_is(site: S
     seen = look(url, tmp_path)
     assert seen.note == "its server sends no byte ranges"
     assert seen.keyframes is not None and sample_frames(seen.keyframes)
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(
+    site: Site, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extraction.video.MAX_PIXELS", 1280 * 720 - 1)
+    assert "1280x720" in fault_of(site.video("/clip.mp4", clip), tmp_path).detail
 
 
 def test_a_video_with_few_keyframes_is_copied_whole(site: Site, clip: bytes, tmp_path: Path) -> None:
@@ -351,7 +362,25 @@ def test_a_source_that_names_nothing_is_code_1_and_one_sentence(tmp_path: Path) 
     assert result.exit_code == 1
     [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert str(tmp_path / "gone.mp4") in line
-    assert "1 videos, 0 with an overlay (0.0%), 1 failed" in result.stdout
+    assert "1 video, 0 with an overlay (0.0%), 1 failed" in result.stdout
+
+
+def test_an_interrupted_scan_tells_what_it_knows_by_then(site: Site, clip: bytes, tmp_path: Path) -> None:
+    url = tell(site, "/slow.mp4", drips, clip)
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "scan", tmp_path / "gone.mp4", url]
+    running = subprocess.Popen(
+        [*command, "--csv", tmp_path / "rows.csv"], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not site.asked:
+            time.sleep(0.1)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode == 1
+    assert "an end after 1" in said and "Traceback" not in said
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 2
 
 
 def test_a_bad_template_folder_is_told_before_anything_is_asked(site: Site, tmp_path: Path) -> None:
