@@ -71,8 +71,7 @@ def glimpse(
     """
     budget = Budget(limits.max_bytes, time.monotonic() + limits.timeout_s)
     try:
-        parameters = _parameters(options, limits.timeout_s)
-        with open_ydl(options, parameters, partial(MeteredYoutubeDL, budget=budget)) as ydl:
+        with open_ydl(options, limited(options, limits.timeout_s), partial(MeteredYoutubeDL, budget=budget)) as ydl:
             assert isinstance(ydl, MeteredYoutubeDL)
             opened = _open(ydl, url, channel)
             if isinstance(opened, Glimpse):
@@ -137,7 +136,8 @@ def _copy(budget: Budget, opened: _Opened, url: str, target: Path, count: int) -
     return Glimpse(budget.fetched, opened.title, keyframes=target, total_bytes=file.size, note="; ".join(notes))
 
 
-def _parameters(options: DownloadOptions, timeout_s: float) -> dict[str, object]:
+def limited(options: DownloadOptions, timeout_s: float) -> dict[str, object]:
+    """What yt-dlp has to be told: which format is enough, and how long to wait."""
     low = f"[height<=?{options.max_height}]"
     whole = "[protocol~='^https?$']"  # one file, and not a list of pieces
     return {

@@ -22,9 +22,9 @@ from extraction.video import sample_frames
 from flows.bench import loop_packets
 from flows.channels import Channel
 from flows.cli import app
-from flows.download import DownloadOptions
+from flows.download import DownloadOptions, open_ydl
 from flows.faults import Kind, VideoFault
-from flows.keyframes import Glimpse, Limits, glimpse
+from flows.keyframes import Glimpse, Limits, glimpse, limited
 from flows.ledger import Row
 from flows.run import ExtractJob, Run
 from flows.scan import Scan, Scanned, ScanOptions, write_csv
@@ -165,6 +165,40 @@ def test_a_video_behind_a_page_is_found(site: Site, long_video: bytes, tmp_path:
     seen = look(site.address + "/page", tmp_path)
     assert seen.title.startswith("Run") and seen.keyframes is not None
     assert sum(sent) < seen.fetched_bytes < 0.08 * len(long_video), "the page counts, too"
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (("hls-720", "1080", "720-60", "720-30-vp9", "720-30", "480"), "720-30"),  # sharp enough, one file, small index
+        (("hls-720", "1080", "480"), "480"),
+        (("hls-720", "1080"), "1080"),  # better than nothing
+        (("with-sound-360", "hls-720"), "with-sound-360"),
+    ],
+)
+def test_of_a_sites_formats_a_modest_one_is_taken_that_is_one_file(offered: tuple[str, ...], taken: str) -> None:
+    formats = [
+        {
+            "format_id": name,
+            "url": f"https://a.example/{name}" + (".m3u8" if "hls" in name else ".mp4"),
+            "protocol": "m3u8_native" if "hls" in name else "https",
+            "ext": "mp4",
+            "height": next(int(word) for word in name.split("-") if word.isdigit()),
+            "fps": 60 if "60" in name.split("-") else 30,
+            "vcodec": "vp9" if "vp9" in name else "avc1.64001f",
+            "acodec": "mp4a.40.2" if "sound" in name else "none",
+        }
+        for name in offered
+    ]
+    with open_ydl(QUICK, limited(QUICK, 60.0)) as ydl:
+        found = {"id": "1", "title": "t", "extractor": "e", "formats": formats}
+        assert ydl.process_ie_result(found, download=False)["format_id"] == taken
+
+
+def test_a_stream_in_pieces_is_unsupported(site: Site, tmp_path: Path) -> None:
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n1.ts\n#EXT-X-ENDLIST\n"
+    site.answers["/v.m3u8"] = lambda request: send(request, 200, playlist, "application/vnd.apple.mpegurl")
+    assert fault_of(site.address + "/v.m3u8", tmp_path).kind is Kind.UNSUPPORTED
 
 
 def test_a_list_gives_its_videos_and_asks_for_none(site: Site, tmp_path: Path) -> None:
