@@ -7,13 +7,15 @@ RGB costs more than half of what decoding does, so a ``DecodedFrame`` converts o
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import av
 import numpy as np
@@ -26,6 +28,18 @@ from extraction.records import SourceError
 # Planes of 8 bits, colour at half size both ways: what a crop can be cut from before it is converted.
 PLANAR_420: Final = ("yuv420p", "yuvj420p")
 TIMES_FALLBACK: Final = "remux it, for example into an mp4"
+# For data from the network: no playlist in a video's clothes, which would make the demuxer open other addresses, and
+# no reading ahead to guess a frame rate.
+UNTRUSTED: Final = {
+    "protocol_whitelist": "none",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,flv,avi,mpegts",
+    "fpsprobesize": "0",
+}
+
+MAX_PIXELS: Final = 4096 * 2304  # of a picture from the network
+READ_AHEAD: Final = 8 * 1024  # bytes: the header of a fragment, when one looks for the next
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,18 +248,11 @@ class VideoReader:
             height=height,
             fps=float(rate) if rate else None,
             start_s=first.pts_s,
-            duration_s=self._duration_s(),
+            duration_s=_duration_of(self._container, stream),
             frames=stream.frames or None,
             rotation=first._quarters * 90,
             codec=stream.codec_context.name,
         )
-
-    def _duration_s(self) -> float | None:
-        if self._stream.duration is not None and self._stream.time_base is not None:
-            return float(self._stream.duration * self._stream.time_base)
-        if self._container.duration is not None:
-            return self._container.duration / av.time_base
-        return None
 
     def _why_nothing(self) -> str:
         if self.untimed:
@@ -302,16 +309,106 @@ def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, 
 
 
 def _sample_in_passing(frames: Iterator[DecodedFrame], count: int) -> list[tuple[float, np.ndarray]]:
-    """Every n-th frame; n doubles whenever twice as many as wanted are kept, so memory stays bounded."""
-    kept: list[tuple[float, np.ndarray]] = []
+    """Frames spread evenly over all that come."""
+    return _thin_out(frames, count, lambda frame: (frame.pts_s, frame.rgb()))
+
+
+def _thin_out(items: Iterable[T], count: int, take: Callable[[T], S]) -> list[S]:
+    """At most ``count`` items spread evenly over all that come, each as ``take`` makes it.
+
+    Every n-th is kept; n doubles whenever twice as many as wanted are, so memory stays bounded.
+    """
+    kept: list[S] = []
     every = 1
-    for position, frame in enumerate(frames):
+    for position, item in enumerate(items):
         if position % every == 0:
-            kept.append((frame.pts_s, frame.rgb()))
+            kept.append(take(item))
             if len(kept) > 2 * count:
                 kept, every = kept[::2], every * 2
     chosen = np.unique(np.linspace(0, len(kept) - 1, min(count, len(kept))).round().astype(int))
     return [kept[i] for i in chosen]
+
+
+def copy_keyframes(source: io.IOBase, name: str, target: Path, count: int = 25, *, in_passing: bool = False) -> None:
+    """Copy at most ``count`` keyframes, spread over a video, into a small video at ``target``; nothing is decoded.
+
+    Only what they need of ``source`` is read; ``in_passing`` reads it from its start to its end instead, as far as it
+    goes. A video that has fewer than a third of them is copied whole. ``name``: what errors call it. SourceError where
+    there is no video; what ``source`` raises passes.
+    """
+    try:
+        with av.open(source, mode="r", options=UNTRUSTED, buffer_size=READ_AHEAD) as container:
+            stream = _first_video_stream(container, name)
+            size = (stream.codec_context.width, stream.codec_context.height)
+            if math.prod(size) > MAX_PIXELS:
+                raise SourceError(f"expected pictures of at most {MAX_PIXELS} px in {name}, found {size[0]}x{size[1]}")
+            if in_passing:
+                packets = _thin_out(_keyframes_ahead(container, stream), count, lambda packet: packet)
+            else:
+                packets = _keyframes_by_seeking(container, stream, count)
+            if whole := len(packets) < count // 3:
+                container.seek(stream.start_time or 0, stream=stream)
+                packets = list(_packets_ahead(container, stream))
+            if not packets:
+                raise SourceError(f"expected frames in {name}, found none; play it to see")
+            with av.open(str(target), "w", format="matroska") as output:
+                copy = output.add_stream_from_template(stream)
+                for packet in packets:
+                    packet.stream = copy
+                    if not whole:
+                        packet.dts = packet.pts
+                    output.mux(packet)
+    except (FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(
+            f"expected a video at {name}, found data that cannot be read ({reason}); play it to see"
+        ) from error
+
+
+def _packets_ahead(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.Packet[av.VideoStream]]:
+    """The packets from here on, as far as the data goes."""
+    with contextlib.suppress(FFmpegError):
+        for packet in container.demux(stream):
+            if packet.pts is not None and packet.size:
+                yield packet
+
+
+def _keyframes_ahead(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.Packet[av.VideoStream]]:
+    """The keyframes among them."""
+    return (packet for packet in _packets_ahead(container, stream) if packet.is_keyframe)
+
+
+def _keyframes_by_seeking(
+    container: av.container.InputContainer, stream: av.VideoStream, count: int
+) -> list[av.Packet[av.VideoStream]]:
+    """For each of ``count`` times spread over the video the keyframe before it, where it is a new one."""
+    duration_s = _duration_of(container, stream)
+    if duration_s is None or stream.time_base is None:
+        return _thin_out(_keyframes_ahead(container, stream), count, lambda packet: packet)
+    kept: list[av.Packet[av.VideoStream]] = []
+    last = -math.inf
+    for i in range(count):
+        with contextlib.suppress(FFmpegError):  # it cannot be sought, or ends early: go on from here
+            target = (stream.start_time or 0) + int(duration_s * (i + 0.5) / count / stream.time_base)
+            container.seek(target, stream=stream)
+        packet = next(_keyframes_ahead(container, stream), None)
+        if packet is not None and packet.pts is not None and packet.pts > last:
+            kept.append(packet)
+            last = packet.pts
+    return kept
+
+
+def _duration_of(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Declared seconds."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None:
+        return container.duration / av.time_base
+    return None
 
 
 def require_file(path: Path) -> None:
@@ -333,7 +430,7 @@ def _open(path: Path) -> av.container.InputContainer:
         ) from error
 
 
-def _first_video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+def _first_video_stream(container: av.container.InputContainer, path: Path | str) -> av.VideoStream:
     """The first moving picture; the cover of an audio file is none."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:

@@ -4,10 +4,13 @@ cli.py        the command line, console script ``padtrace``
 arguments.py  what is written on it -> values
 sources.py    what was named on it -> video files
 extract.py    extraction with one set of templates and weights, video after video
+scan.py       many files and addresses: is there an overlay, which, where
+keyframes.py  address -> a few keyframes of its video, for a small part of its bytes
+ranges.py     a file on a server, read by byte ranges, counted
 recording.py  a recorder's pictures -> a video
 plots.py      one case's sticks, onsets and worst moments as pictures
 benchmark.py  ground-truth cases: extractions against their logs
-tables.py     the benchmark's report -> what a person reads
+tables.py     a benchmark's report, a scan's rows -> what a person reads
 confidence.py brings confidence to scale, on evaluation clips
 wording.py    results -> what a person reads
 terminal.py   one-sentence errors, logs, progress bars

@@ -12,10 +12,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -29,6 +31,13 @@ SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
 RUNTIME_FIGURES: Final = {"frames_per_s": 0, "stick_r2": 4, "button_accuracy": 4, "macro_f1": 4}  # and digits
+# Files as servers have them, by the flags of FFmpeg's mp4 writer.
+LAYOUTS: Final = {
+    "index first": {"movflags": "+faststart"},
+    "index last": {},
+    "fragments with an index": {"movflags": "+dash+global_sidx+frag_keyframe"},
+    "fragments without": {"movflags": "+frag_keyframe+empty_moov+default_base_moof"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ def measure(folder: Path) -> Table:
     runs = [Extraction(**_in_child("extract", str(video), str(folder / video.stem))) for video in (short, long)]
     pairs_per_s = _in_child("render", str(RENDER_GROUPS))["pairs_per_s"]
     templates = _in_child("library")
+    shares = {name: _in_child("glimpse", json.dumps(flags)) for name, flags in LAYOUTS.items()}
     orchestration = _in_child("orchestrate", str(FLOW_VIDEOS))
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
@@ -75,6 +85,9 @@ def measure(folder: Path) -> Table:
     table.add_row("ratio when the start-up is counted too", f"{with_startup / speeds[0]:.2f}")
     table.add_row(f"peak memory, {SHORT_S:.0f} s video", f"{runs[0].peak_mib:.0f} MiB")
     table.add_row(f"peak memory, {LONG_S:.0f} s video", f"{runs[1].peak_mib:.0f} MiB")
+    for name, seen in shares.items():
+        cost = f"{seen['share']:.1%} in {seen['requests']:.0f} requests"
+        table.add_row(f"{seen['frames']:.0f} frames of {LONG_S:.0f} s over HTTP, {name}", cost)
     table.add_row("training pairs rendered", f"{pairs_per_s:.0f} pairs/s")
     table.add_row(f"{templates['count']:.0f} templates loaded", f"{templates['load_s']:.1f} s")
     table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
@@ -92,9 +105,12 @@ def compare_networks() -> Table:
     return table
 
 
-def loop_packets(source: Path, target: Path, seconds: float) -> None:
-    """Copy the video packets of ``source`` again and again, without decoding, until ``seconds`` are full."""
-    with av.open(str(source)) as first, av.open(str(target), "w") as output:
+def loop_packets(source: Path, target: Path, seconds: float, options: Mapping[str, str] | None = None) -> None:
+    """Copy the video packets of ``source`` again and again, without decoding, until ``seconds`` are full.
+
+    ``options``: of the container that is written.
+    """
+    with av.open(str(source)) as first, av.open(str(target), "w", options=dict(options or {})) as output:
         stream = output.add_stream_from_template(first.streams.video[0])
         packets = [packet for packet in first.demux(video=0) if packet.pts is not None]
         stamps = [(packet.pts or 0, packet.dts or 0) for packet in packets]
@@ -141,6 +157,42 @@ def _extract(video: str, out: str) -> dict[str, float]:
     done = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     return asdict(Extraction(ready - started, done - ready, peak))
+
+
+def _glimpse(options: str) -> dict[str, float]:
+    """What ``padtrace scan`` fetches of a long video, as its server counts it."""
+    from extraction.video import sample_frames
+    from flows.download import DownloadOptions
+    from flows.keyframes import Limits, glimpse
+
+    sent: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: without, each answer waits for the last one's acknowledgement
+
+        def do_GET(self) -> None:
+            first, last = (int(place) for place in self.headers["Range"].removeprefix("bytes=").split("-"))
+            part = content[first : last + 1]
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(part)))
+            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+            self.end_headers()
+            self.wfile.write(part)
+            sent.append(len(part))
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with tempfile.TemporaryDirectory() as folder, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        loop_packets(SAMPLE, Path(folder) / "video.mp4", LONG_S, json.loads(options))
+        content = (Path(folder) / "video.mp4").read_bytes()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/video.mp4"
+        seen = glimpse(url, Path(folder) / "seen.mkv", 25, Limits(len(content), 600.0), DownloadOptions())
+        server.shutdown()
+        assert seen.keyframes is not None
+        frames = len(sample_frames(seen.keyframes))
+    return {"share": sum(sent) / len(content), "requests": len(sent), "frames": frames}
 
 
 def _render(groups: str) -> dict[str, float]:
@@ -199,6 +251,9 @@ def _orchestrate(count: str) -> dict[str, float]:
                 Row(key=f"video-{i}", channel=channel.name, url=channel.url, updated=now) for i in range(int(count))
             )
 
+        def scan(self, row: Row) -> Row:
+            return row
+
         def download(self, row: Row) -> Download:
             return Download(Path(), "", "", "", None, None, None)
 
@@ -228,6 +283,7 @@ def _runtimes() -> dict[str, Any]:
 
 _CHILDREN: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "extract": _extract,
+    "glimpse": _glimpse,
     "render": _render,
     "library": _library,
     "runtimes": _runtimes,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from flows.faults import Kind, VideoFault
 from flows.ledger import make_key
 from flows.store import Store
+
+log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S: Final = 3600.0
 
@@ -33,7 +39,7 @@ class Breaker:
     def wait(self, url: str, stop: threading.Event) -> float:
         """Wait until the host of an address may be asked, or ``stop`` is set. Returns the seconds waited."""
         started = time.monotonic()
-        while (refusal := self._read(url)) and (left := refusal.until - time.time()) > 0 and not stop.is_set():
+        while (left := self.left(url)) > 0 and not stop.is_set():
             stop.wait(min(left, 5.0))
         return time.monotonic() - started
 
@@ -52,6 +58,25 @@ class Breaker:
         """The host answered."""
         if self._read(url):
             self._store.remove(_name(url))
+
+    @contextmanager
+    def told(self, url: str) -> Iterator[None]:
+        """Let a block ask the host; what it answers decides whether the breaker is open."""
+        try:
+            yield
+        except VideoFault as fault:
+            if fault.kind is Kind.THROTTLED:
+                seconds = self.open(url, fault.wait_s)
+                log.warning("%s refuses; it is asked again in %.0f s", urlsplit(url).hostname, seconds)
+            elif fault.kind is not Kind.NETWORK:
+                self.close(url)
+            raise
+        self.close(url)
+
+    def left(self, url: str) -> float:
+        """Seconds until the host of an address may be asked."""
+        refusal = self._read(url)
+        return max(0.0, refusal.until - time.time()) if refusal else 0.0
 
     def _read(self, url: str) -> _Refusal | None:
         data = self._store.read(_name(url))

@@ -27,7 +27,7 @@ class Children:
         self._running: set[ProcessFuture[Any]] = set()
         self._pool = ProcessPool(count, max_tasks=RECYCLE, initializer=_end_with_parent, context=spawn)
 
-    def run(self, timeout_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, timeout_s: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """``function(...)`` in a process, where one is free; its exceptions come back.
 
         VideoFault where it takes longer than ``timeout_s`` seconds, or where its process dies.

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from extraction.records import SourceError
 from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
-from flows.tables import benchmark_tables
-from flows.terminal import Faults, out, print_json, progress_bar, wrong_usage
-from flows.wording import funnel_table, outcome_line, placement_lines, tally_line
+from flows.tables import benchmark_tables, scan_progress, scan_table
+from flows.terminal import Faults, live, out, print_json, progress_bar, wrong_usage
+from flows.wording import funnel_table, outcome_line, placement_lines, scan_line, scan_tally, tally_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from extraction.extract import ExtractOptions, Outcome
     from flows.extract import Extractor
+    from flows.scan import Scanned
 
 app = typer.Typer(
     help="Reads the controller overlay in gameplay videos and writes frame-action training data.",
@@ -158,6 +160,60 @@ def locate(
                     out.print(placement_lines(found[-1]), markup=False)
     if as_json and found:
         print_json(found[0] if len(sources) == 1 and len(found) == 1 else found)
+    faults.exit()
+
+
+@app.command()
+def scan(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE", help="Video files, folders, addresses of videos, playlists and channels."),
+    ],
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Addresses that are asked at the same time.")] = 8,
+    templates: TemplatesDir = None,
+    min_inliers: MinInliers = 20,
+    sample_frames: SampleFrames = 25,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table with a row for each video.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say whether videos show an overlay at all, which, and where.
+
+    Of a video at an address only the pictures that are looked at are fetched. Boxes are in pixels of these.
+    """
+    faults = Faults(debug)
+    rows: list[Scanned] = []
+    with faults.told():
+        from flows.scan import Scan, ScanOptions, write_csv
+
+        if templates is not None:
+            from templates.catalogue import all_templates
+
+            all_templates(templates)  # what is wrong with them is told before anything is fetched
+        locating = _options(min_inliers=min_inliers, sample_frames=sample_frames)
+        with (
+            Scan(sources, ScanOptions(at_once=at_once), locating, templates) as run,
+            live(lambda height: scan_progress(rows, run.expected, height)),
+        ):
+            try:
+                for row in run.rows():
+                    rows.append(row)
+                    with faults.told():
+                        if row.error is not None:
+                            raise SourceError(f"{row.source}: {row.error}")
+                    if row.error is None and not as_json and not out.is_terminal:
+                        out.print(scan_line(row), markup=False)
+            except KeyboardInterrupt as stopped:  # what is known by now is worth telling
+                with faults.told():
+                    raise SourceError(f"expected {run.expected} videos, found an end after {len(rows)}") from stopped
+        if csv is not None:
+            write_csv(rows, csv)
+    if as_json:
+        print_json([row.as_json() for row in rows])
+    elif rows:
+        if out.is_terminal:
+            out.print(scan_table(rows))
+        out.print(scan_tally(rows), markup=False, highlight=False)
     faults.exit()
 
 

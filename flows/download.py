@@ -1,4 +1,4 @@
-"""Channel -> its videos, address -> video file. The only place that talks to video sites, through yt-dlp.
+"""Channel -> its videos, address -> video file. What talks to video sites does it through the yt-dlp opened here.
 
 Both functions run in a process of their own (``children.py``): yt-dlp is not made for threads, its memory
 grows, and a read from a host that sends a byte a minute cannot be interrupted otherwise. What is secret
@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from yt_dlp import YoutubeDL
-from yt_dlp.networking.exceptions import HTTPError, TransportError
+from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 from yt_dlp.utils import (
     ContentTooShortError,
     DownloadError,
@@ -97,10 +97,10 @@ def list_videos(channel: Channel, known: frozenset[str], options: DownloadOption
     """The videos of a channel that are not known yet, as it lists them; VideoFault where it lists nothing."""
     found: dict[str, Listed] = {}
     in_a_row = 0
-    ydl = _open(options, {"playlist_items": f"1:{channel.max_videos}"})
+    ydl = open_ydl(options, {"playlist_items": f"1:{channel.max_videos}"})
     try:
-        for entry in _entries(ydl, channel.url):
-            video = _describe(entry)
+        for entry in entries_of(ydl, resolve(ydl, channel.url)):
+            video = describe_entry(entry)
             found.setdefault(video.key, video)
             in_a_row = in_a_row + 1 if video.key in known else 0
             if in_a_row >= KNOWN_IN_A_ROW and _NEWEST_FIRST.match(channel.url):
@@ -126,10 +126,7 @@ def download(url: str, channel: Channel, folder: Path, stem: str, options: Downl
         )
 
     def check(info: Mapping[str, Any], *, incomplete: bool) -> None:
-        if info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
-            raise VideoFault(Kind.LIVE, f"{info['live_status']}; it is tried again in the next run")
-        if kind := channel.refuses(info.get("duration"), _upload_date(info)):
-            raise VideoFault(kind, f"{info.get('duration')} s, uploaded {info.get('upload_date')}; not asked for")
+        refuse(info, channel)
 
     def watch(progress: Mapping[str, Any]) -> None:
         if (progress.get("downloaded_bytes") or 0) > options.max_gib * 2**30:
@@ -148,7 +145,7 @@ def download(url: str, channel: Channel, folder: Path, stem: str, options: Downl
         "max_sleep_interval": 2 * options.sleep_s,
     }
     try:
-        info = _open(options, parameters).extract_info(url)
+        info = open_ydl(options, parameters).extract_info(url)
     except Exception as error:
         raise classify(error) from None
     files = (info or {}).get("requested_downloads")
@@ -157,7 +154,7 @@ def download(url: str, channel: Channel, folder: Path, stem: str, options: Downl
     return Download(
         path=Path(files[0]["filepath"]),
         url=info.get("webpage_url") or url,
-        title=_plain(info.get("title")),
+        title=plain(info.get("title")),
         format_id=str(files[0].get("format_id") or info.get("format_id") or ""),
         fps=info.get("fps"),
         width=info.get("width"),
@@ -184,7 +181,7 @@ def classify(error: Exception) -> VideoFault:
             return VideoFault(kind, detail, wait_s)
     if extractor := next((cause for cause in causes if isinstance(cause, ExtractorError)), None):
         return VideoFault(Kind.UNSUPPORTED if extractor.expected else Kind.SITE_CHANGED, detail)
-    if isinstance(error, DownloadError):
+    if isinstance(error, DownloadError | RequestError):
         return VideoFault(Kind.NETWORK, detail)
     raise error
 
@@ -250,7 +247,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [exc_info[1], getattr(each, "cause", None), each.__cause__]
 
 
-def _open(options: DownloadOptions, parameters: Mapping[str, Any]) -> YoutubeDL:
+def open_ydl(
+    options: DownloadOptions, parameters: Mapping[str, Any], kind: Callable[[dict[str, Any]], YoutubeDL] = YoutubeDL
+) -> YoutubeDL:
     """yt-dlp without a voice of its own: faults are raised, warnings logged."""
     common = {
         "quiet": True,
@@ -271,7 +270,7 @@ def _open(options: DownloadOptions, parameters: Mapping[str, Any]) -> YoutubeDL:
         common["proxy"] = proxy
     if cookies := os.environ.get("PADTRACE_COOKIES"):
         common["cookiefile"] = _read_cookies(Path(cookies))
-    return YoutubeDL({**common, **parameters})
+    return kind({**common, **parameters})
 
 
 def _read_cookies(path: Path) -> io.StringIO:
@@ -290,27 +289,40 @@ def _format(options: DownloadOptions) -> str:
     return f"bv*[vcodec^=avc1]{fast}{low}/bv*{fast}{low}/bv*{low}/b"
 
 
-def _entries(ydl: YoutubeDL, url: str) -> Iterator[Mapping[str, Any]]:
-    """What a list holds, page by page as it is asked for; a video is a list of one. No entry is looked into."""
-    result = ydl.extract_info(url, download=False, process=False) or {}
+def resolve(ydl: YoutubeDL, url: str) -> dict[str, Any]:
+    """What an address stands for: a list (it has ``entries``), a video with its formats, or nothing ({})."""
+    result: dict[str, Any] = ydl.extract_info(url, download=False, process=False) or {}
     while result.get("_type") in ("url", "url_transparent"):
         result = ydl.extract_info(result["url"], download=False, ie_key=result.get("ie_key"), process=False) or {}
+    return result
+
+
+def entries_of(ydl: YoutubeDL, result: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a list holds, page by page as it is asked for; a video is a list of one. No entry is looked into."""
     if "entries" in result:
         yield from (entry for _, entry in PlaylistEntries(ydl, result).get_requested_items() if entry)
     elif result:
         yield result
 
 
-def _describe(info: Mapping[str, Any]) -> Listed:
+def refuse(info: Mapping[str, Any], channel: Channel | None) -> None:
+    """VideoFault where a video is not over, or not what a channel's entry asks for."""
+    if info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
+        raise VideoFault(Kind.LIVE, f"{info['live_status']}; it is tried again in the next run")
+    if channel and (kind := channel.refuses(info.get("duration"), _upload_date(info))):
+        raise VideoFault(kind, f"{info.get('duration')} s, uploaded {info.get('upload_date')}; not asked for")
+
+
+def describe_entry(info: Mapping[str, Any]) -> Listed:
     """A video in a listing, or one that was named itself."""
     url, _ = unsmuggle_url(info.get("webpage_url") or info.get("url"))
     site, name = info.get("ie_key") or info.get("extractor_key"), info.get("id")
     # The generic extractor names a video by the last part of its address, which is not unique.
     key = make_key(site, name) if site and site != "Generic" and name else make_key("url", url)
-    return Listed(key, url, _plain(info.get("title")))
+    return Listed(key, url, plain(info.get("title")))
 
 
-def _plain(text: object) -> str:
+def plain(text: object) -> str:
     """A title from the network on one line, without control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in str(text or "")).strip()[:200]
 

@@ -64,14 +64,16 @@ class Kind(StrEnum):
 class VideoFault(Exception):
     """One video was not read. ``detail`` is one sentence without secrets.
 
-    ``wait_s``: how long the host said to wait, None where it did not. Travels between processes.
+    ``wait_s``: how long the host said to wait, None where it did not. ``fetched_bytes``: what it cost, None where
+    that is not known. Travels between processes.
     """
 
-    def __init__(self, kind: Kind, detail: str, wait_s: float | None = None) -> None:
-        super().__init__(kind, detail, wait_s)
+    def __init__(self, kind: Kind, detail: str, wait_s: float | None = None, fetched_bytes: int | None = None) -> None:
+        super().__init__(kind, detail, wait_s, fetched_bytes)
         self.kind = kind
         self.detail = redact(detail)
         self.wait_s = wait_s
+        self.fetched_bytes = fetched_bytes
 
     def __str__(self) -> str:
         return f"{self.kind.value}: {self.detail}"

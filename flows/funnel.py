@@ -26,8 +26,8 @@ def make_funnel(rows: Iterable[Row]) -> Funnel:
     done = [row for row in scanned if row.status is Status.DONE]
     stages = {
         "listed": len(rows),
-        "downloaded": sum(row.hours_downloaded > 0 for row in rows),
         "scanned": len(scanned),
+        "downloaded": sum(row.hours_downloaded > 0 for row in rows),
         "with_overlay": len(done),
         "hours_downloaded": round(sum(row.hours_downloaded for row in rows), 6),
         "hours_decoded": round(sum(row.hours_decoded for row in done), 6),

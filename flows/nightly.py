@@ -57,6 +57,18 @@ def discover_task(run: Run, channel: Channel) -> int:
 
 
 @task(
+    task_run_name="scan {row.key}",
+    retry_condition_fn=_may_pass,
+    retry_jitter_factor=0.5,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def scan_task(run: Run, row: Row) -> Row:
+    """Settle one video without an overlay before it is fetched."""
+    return run.scan(row)
+
+
+@task(
     task_run_name="download {row.key}",
     retry_condition_fn=_may_pass,
     retry_jitter_factor=0.5,
@@ -80,10 +92,10 @@ def extract_task(run: Run, row: Row, file: Download) -> Row:
 def video_task(run: Run, row: Row) -> Row | None:
     """One video from the queue to its row; its stages are tasks inside this one."""
     retries = run.job.retries
-    download = download_task.with_options(
-        retries=retries, retry_delay_seconds=exponential_backoff(run.job.retry_delay_s) if retries else 0
-    )
-    settled = run.settle(row, download, extract_task)
+    delay = exponential_backoff(run.job.retry_delay_s) if retries else 0
+    scan = scan_task.with_options(retries=retries, retry_delay_seconds=delay)
+    download = download_task.with_options(retries=retries, retry_delay_seconds=delay)
+    settled = run.settle(row, scan, download, extract_task)
     logger = get_run_logger()
     if settled is None:
         logger.info("%s: left to another worker or run", row.key)

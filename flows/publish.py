@@ -28,10 +28,29 @@ if TYPE_CHECKING:
     from templates.catalogue import Template
 
 
+@cache
+def templates_of(folder: str | None) -> Mapping[str, Template]:
+    """The library and, besides, the templates in a folder; read once for this process."""
+    from templates.catalogue import all_templates
+
+    return all_templates(Path(folder) if folder else None)
+
+
 def load(templates: str | None, device: str) -> set[str]:
     """Load weights and templates once for this process; the families of pads. SourceError where that fails."""
     _parser(device)
-    return {template.family for template in _templates(templates).values()}
+    return {template.family for template in templates_of(templates).values()}
+
+
+def has_overlay(video: Path, channel: Channel, *, templates: str | None, options: ExtractOptions) -> bool:
+    """Whether a video shows an overlay that its channel may show; VideoFault where it cannot be read."""
+    from flows.extract import find_overlay
+
+    try:
+        placements, _ = find_overlay(video, _chosen(templates, channel.families), options)
+    except SourceError as error:
+        raise _fault_of(error, error.__cause__) from None
+    return bool(placements)
 
 
 def extract_and_publish(
@@ -135,15 +154,8 @@ def _fault_of(error: Exception, cause: BaseException | None) -> VideoFault:
 
 
 @cache
-def _templates(folder: str | None) -> Mapping[str, Template]:
-    from templates.catalogue import all_templates
-
-    return all_templates(Path(folder) if folder else None)
-
-
-@cache
 def _chosen(folder: str | None, families: tuple[str, ...]) -> Mapping[str, Template]:
-    templates = _templates(folder)
+    templates = templates_of(folder)
     return {id: each for id, each in templates.items() if each.family in families} if families else templates
 
 

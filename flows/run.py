@@ -1,6 +1,6 @@
 """One run over a channel list, without Prefect: what its videos share, and what is done to each.
 
-discover -> queue -> for each video: claim -> download -> extract and publish -> its row
+discover -> queue -> for each video: claim -> scan -> download -> extract and publish -> its row
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,14 +26,17 @@ from flows.children import Children
 from flows.download import Download, DownloadOptions, download, list_videos
 from flows.faults import Kind, VideoFault
 from flows.funnel import order_by_yield
-from flows.ledger import MAX_ATTEMPTS, Ledger, Row
-from flows.publish import extract_and_publish, load
+from flows.keyframes import Limits, glimpse
+from flows.ledger import MAX_ATTEMPTS, Ledger, Row, Status
+from flows.publish import extract_and_publish, has_overlay, load
 from flows.store import open_store
 
 log = logging.getLogger(__name__)
 
 LISTING_TIMEOUT_S: Final = 3600.0
 LOADING_TIMEOUT_S: Final = 600.0
+# Smaller files are fetched at once: asking their host twice would cost more than it saves.
+SCAN: Final = Limits(max_bytes=32 * 2**20, timeout_s=120.0, min_bytes=16 * 2**20)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,7 +117,11 @@ class Run:
         return sorted(waiting, key=lambda row: order[row.channel])[: self.job.max_videos]
 
     def settle(
-        self, row: Row, download: Callable[[Run, Row], Download], extract: Callable[[Run, Row, Download], Row]
+        self,
+        row: Row,
+        scan: Callable[[Run, Row], Row],
+        download: Callable[[Run, Row], Download],
+        extract: Callable[[Run, Row, Download], Row],
     ) -> Row | None:
         """Bring one video to its end and write its row; None where another worker has it or the run ends first."""
         with self.ledger.claim(row.key) as claim:
@@ -127,7 +133,9 @@ class Run:
             try:
                 if claim.generation > MAX_ATTEMPTS:
                     raise VideoFault(Kind.CRASH, f"expected a worker to survive it, {claim.generation - 1} died")
-                settled = extract(self, row, download(self, row))
+                settled = scan(self, row)
+                if not settled.is_settled:
+                    settled = extract(self, row, download(self, row))
             except VideoFault as fault:
                 settled = self._faulted(row, fault)
             except CancelledError:  # the run ends; the video stays as it is
@@ -141,6 +149,33 @@ class Run:
             if settled.is_settled:
                 shutil.rmtree(self._folder(row), ignore_errors=True)
             return settled
+
+    def scan(self, row: Row) -> Row:
+        """Settle a video without an overlay for a small part of its bytes; else its row as it was.
+
+        VideoFault where its host may not be asked; what else goes wrong, the download tells.
+        """
+        channel, options = self.channels[row.channel], self.job.options
+        if options.box is not None:
+            return row
+        keyframes = self._folder(row) / "keyframes.mkv"
+        keyframes.parent.mkdir(parents=True, exist_ok=True)
+        asked = (row.url, keyframes, options.sample_frames, SCAN, self.job.download, channel)
+        try:
+            if self._ask(row.url, 2 * SCAN.timeout_s, glimpse, *asked).keyframes is None:
+                return row
+            templates = self.job.templates
+            if self._extractions.run(
+                LOADING_TIMEOUT_S, has_overlay, keyframes, channel, templates=templates, options=options
+            ):
+                return row
+        except VideoFault as fault:
+            if fault.kind.stops_the_run:
+                raise
+            return row
+        finally:
+            keyframes.unlink(missing_ok=True)
+        return row.changed(status=Status.NO_OVERLAY, kind=None, detail="none in its keyframes; it was not fetched")
 
     def download(self, row: Row) -> Download:
         """Fetch a video once its host may be asked; VideoFault where that fails."""
@@ -179,17 +214,8 @@ class Run:
         self._breaker.wait(url, self._stop)
         if self._stop.is_set():
             raise self.stopped_by or CancelledError
-        try:
-            answer = self._downloads.run(timeout_s, function, *args, **kwargs)
-        except VideoFault as fault:
-            if fault.kind is Kind.THROTTLED:
-                seconds = self._breaker.open(url, fault.wait_s)
-                log.warning("%s refuses; it is asked again in %.0f s", urlsplit(url).hostname, seconds)
-            elif fault.kind is not Kind.NETWORK:
-                self._breaker.close(url)
-            raise
-        self._breaker.close(url)
-        return answer
+        with self._breaker.told(url):
+            return self._downloads.run(timeout_s, function, *args, **kwargs)
 
     def _faulted(self, row: Row, fault: VideoFault) -> Row:
         log.warning("%s: %s", row.key, fault)

@@ -18,7 +18,7 @@ def find_videos(source: str) -> list[Path]:
     if "://" in source:
         raise SourceError(
             f"expected a file or a folder, found the address {source}; "
-            "addresses are not supported yet, download the video first"
+            "download the video first; `padtrace scan` tells whether that is worth while"
         )
     path = Path(source)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A benchmark's report -> the tables that a person reads, 80 columns wide."""
+"""A benchmark's report, or a scan's rows -> the tables that a person reads, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
+from flows.wording import bytes_words, found_words
 from templates.controls import BUTTONS
 
 if TYPE_CHECKING:
     from extraction.score import Scores
-    from flows.benchmark import Group, Report, Result
+    from flows.benchmark import Group as Cases
+    from flows.benchmark import Report, Result
+    from flows.scan import Scanned
 
 KINDS: Final = {False: "Drawings that the weights were trained on", True: "Drawings that the weights never saw"}
 COLUMNS: Final = (
@@ -49,8 +55,32 @@ def benchmark_tables(report: Report, published: dict[str, Any]) -> Iterator[Tabl
         yield LEGEND
 
 
+def scan_table(rows: Sequence[Scanned]) -> Table:
+    """One row for each video that was scanned."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("video", overflow="fold", ratio=3)
+    table.add_column("overlay", overflow="fold", ratio=3)
+    table.add_column("box", no_wrap=True)
+    table.add_column("fetched", justify="right", no_wrap=True)
+    table.add_column("s", justify="right", no_wrap=True)
+    for row in rows:
+        places = row.placements
+        style = "green" if places else "red" if row.error is not None else "dim"
+        boxes = "\n".join("{},{} {}x{}".format(*place["box"]) for place in places)
+        table.add_row(
+            Text(row.title or row.source), Text(found_words(row), style), boxes, bytes_words(row), f"{row.seconds:.0f}"
+        )
+    return table
+
+
+def scan_progress(rows: Sequence[Scanned], expected: int, height: int) -> Group:
+    """The latest rows that fit on ``height`` lines, and how many of all are done."""
+    latest = scan_table(rows[-max(1, (height - 6) // 2) :])  # a row often takes two lines
+    return Group(latest, ProgressBar(max(expected, 1), len(rows), width=40), Text(f"{len(rows)} of {expected} videos"))
+
+
 def _family_table(
-    title: str, report: Report, families: dict[str, Group], overall: Group, published: dict[str, Any]
+    title: str, report: Report, families: dict[str, Cases], overall: Cases, published: dict[str, Any]
 ) -> Table:
     """One row per family, then the mean over all cases, there and at their offsets, then what others published."""
     table = _table(title + (", box and family given by hand" if report.by_hand else ""))

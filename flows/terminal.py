@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from extraction.records import SourceError
@@ -65,6 +66,16 @@ def print_json(value: object) -> None:
 def wrong_usage(message: str) -> typer.BadParameter:
     """An error in how the command was written: exit code 2."""
     return typer.BadParameter(message)
+
+
+@contextmanager
+def live(draw: Callable[[int], RenderableType]) -> Iterator[None]:
+    """While a block runs, keep what ``draw(lines)`` gives on standard error; nothing where that is no terminal."""
+    if not err.is_terminal:
+        yield
+        return
+    with Live(get_renderable=lambda: draw(err.height), console=err, transient=True, redirect_stdout=False):
+        yield
 
 
 def progress_bar() -> Progress:

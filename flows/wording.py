@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -13,6 +13,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from extraction.extract import Outcome
     from flows.funnel import Funnel
+    from flows.scan import Scanned
+
+UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def placement_lines(found: dict[str, Any]) -> str:
@@ -51,6 +54,42 @@ def tally_line(outcomes: Sequence[Outcome], failed: int, out_dir: Path) -> str:
     )
     nothing_new = 0 < counts["already_done"] == len(outcomes) + failed
     return f"{line}; nothing to do in {out_dir}" if nothing_new else line
+
+
+def scan_line(row: Scanned) -> str:
+    """One line for a video that was scanned."""
+    boxes = "".join(" at {},{} size {}x{}".format(*place["box"]) for place in row.placements[:1])
+    cost = f"{bytes_words(row)} fetched, " if bytes_words(row) else ""
+    return f"{row.source}: {found_words(row)}{boxes}, {cost}{row.seconds:.1f} s"
+
+
+def found_words(row: Scanned) -> str:
+    """Which overlays a video shows, or why none is known."""
+    found = ", ".join(f"{place['template']} ({place['family']})" for place in row.placements)
+    note = f" ({row.note})" if row.note else ""
+    return (f"{row.reason}: {row.error}" if row.error is not None else found or str(row.reason)) + note
+
+
+def bytes_words(row: Scanned) -> str:
+    """What a video cost; "" where that is nothing, as a file does."""
+    return "?" if row.fetched_bytes is None else size_words(row.fetched_bytes) if row.fetched_bytes else ""
+
+
+def size_words(size: int) -> str:
+    """Bytes with at most three digits and a unit: 41 MB, 1.3 MB, 0 MB."""
+    return next(
+        (f"{size / unit:.{0 if size >= 10 * unit else 1}f} {name}" for unit, name in UNITS if size >= unit), f"{size} B"
+    )
+
+
+def scan_tally(rows: Sequence[Scanned]) -> str:
+    """The last line: ``206 videos, 3 with an overlay (1.5%), 41 MB fetched of 18 GB``."""
+    found = sum(bool(row.placements) for row in rows)
+    failed = sum(row.error is not None for row in rows)
+    line = f"{len(rows)} {'video' if len(rows) == 1 else 'videos'}, {found} with an overlay ({found / len(rows):.1%})"
+    if fetched := sum(row.fetched_bytes or 0 for row in rows):
+        line += f", {size_words(fetched)} fetched of {size_words(sum(row.total_bytes or 0 for row in rows))}"
+    return f"{line}, {failed} failed" if failed else line
 
 
 def funnel_table(funnel: Funnel) -> Table:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from extraction.records import SourceError
-from extraction.video import VideoReader, probe, read_frames, sample_frames
+from extraction.video import VideoReader, copy_keyframes, probe, read_frames, sample_frames
 from tests.extraction.conftest import grey_frames, number_of, write_sound, write_video
 
 
@@ -213,3 +215,34 @@ def test_damage_in_the_middle_costs_only_some_frames(tmp_path: Path) -> None:
     data[middle : middle + 3000] = bytes(3000)
     path.write_bytes(data)
     assert 30 <= len(list(read_frames(path))) <= 60
+
+
+# --- keyframes alone ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_passing", [False, True])
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_copied_keyframes_are_spread_over_the_video_and_keep_their_times(
+    tmp_path: Path, container: str, in_passing: bool
+) -> None:
+    write_video(tmp_path / f"v.{container}", grey_frames(60), gop=2)
+    source = io.BytesIO((tmp_path / f"v.{container}").read_bytes())
+    copy_keyframes(source, "v", tmp_path / "keys.mkv", 10, in_passing=in_passing)
+    frames = list(read_frames(tmp_path / "keys.mkv"))
+    assert len(frames) == 10 and all(frame.is_key for frame in frames)
+    numbers = [number_of(frame.rgb()) for frame in frames]
+    assert [round(10 * frame.pts_s) for frame in frames] == numbers
+    assert max(after - before for before, after in itertools.pairwise([0, *numbers, 60])) <= 12
+
+
+def test_a_video_with_few_keyframes_is_copied_whole(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", grey_frames(60), gop=60)
+    copy_keyframes(io.BytesIO((tmp_path / "v.mp4").read_bytes()), "v", tmp_path / "all.mkv", 25)
+    assert [number_of(frame.rgb()) for frame in read_frames(tmp_path / "all.mkv")] == list(range(60))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 5000, b"#EXTM3U\nfile:///etc/hostname\n\0", b"ffconcat version 1.0\n\0"])
+def test_what_is_no_video_is_refused_and_opens_nothing_else(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(SourceError, match="expected a video at http://a"):
+        copy_keyframes(io.BytesIO(data), "http://a", tmp_path / "keys.mkv")
+    assert not (tmp_path / "keys.mkv").exists()

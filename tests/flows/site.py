@@ -123,13 +123,14 @@ def send(
 def send_part(request: BaseHTTPRequestHandler, content: bytes, broken: bool = False) -> None:
     """A file, or the range of it that was asked for; ``broken``: only half of that."""
     asked = request.headers.get("Range", "").removeprefix("bytes=")
-    start = int(asked.split("-")[0] or 0) if asked else 0
+    first, _, last = asked.partition("-")
+    start, end = int(first or 0), min(int(last or len(content)), len(content) - 1)
     request.send_response(206 if asked else 200)
     request.send_header("Content-Type", "video/mp4")
     request.send_header("Accept-Ranges", "bytes")
-    request.send_header("Content-Length", str(len(content) - start))
+    request.send_header("Content-Length", str(end + 1 - start))
     if asked:
-        request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        request.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
     request.end_headers()
-    part = content[start:]
+    part = content[start : end + 1]
     request.wfile.write(part[: len(part) // 2] if broken else part)

@@ -169,7 +169,7 @@ def check_artifacts(served: Served) -> None:
 def check_names(served: Served, rows: dict[str, Row]) -> None:
     """Task runs are called after their stage and video; logs name the video."""
     tasks = {run["name"] for run in served.query("task_runs/filter", limit=200)}
-    assert {f"download {row.key}" for row in rows.values()} <= tasks
+    assert {f"{stage} {row.key}" for row in rows.values() for stage in ("scan", "download")} <= tasks
     messages = [each["message"] for each in served.query("logs/filter", limit=200)]
     assert any(rows["endless"].key in message and "timeout" in message for message in messages)
 
@@ -202,7 +202,7 @@ def test_a_host_that_refuses_is_waited_for(served: Served, clips: dict[str, list
         assert done.returncode == 0, done.stdout
         assert time.time() > site.refuses_until
         assert [row.status.value for row in rows_of(tmp_path / "out").values()] == ["no_overlay"] * 6
-        refused = sum(path.endswith(".mp4") for path, _ in site.asked) - 2 * len(videos)
+        refused = sum(path.endswith(".mp4") for path, _ in site.asked) - 3 * len(videos)
         assert refused <= 6, "videos that are on their way are refused, then nobody asks until the wait is over"
         assert not list((tmp_path / "out" / "hosts").iterdir()), "the breaker is closed"
 
@@ -271,7 +271,7 @@ def test_overlapping_runs_do_no_video_twice(served: Served, clips: dict[str, lis
             served.run("extract/extract", job, wait=False)
         wait_until(lambda: served.states("extract")[before:] == ["Completed"] * 3, 300)
         assert [row.status.value for row in rows_of(tmp_path / "out").values()] == ["no_overlay"] * 8
-        assert all(site.count(path) == 2 for _, path in videos), "asked once about each, fetched once"
+        assert all(site.count(path) == 3 for _, path in videos), "asked twice about each, fetched once"
         assert not [path for path in (tmp_path / "out" / "claims").rglob("*.json")]
 
 
@@ -286,7 +286,7 @@ def test_a_cancelled_run_leaves_nothing_half_written(
         job = make_job(tmp_path, write_list(tmp_path / "list.toml", {"c": feed}), download=patient)
         before = len(served.states("extract"))
         served.run("extract/extract", job, wait=False)
-        wait_until(lambda: site.count("/endless.mp4") == 2, 120)
+        wait_until(lambda: site.count("/endless.mp4") == 3, 120)
         [run] = served.query("flow_runs/filter", sort="START_TIME_DESC", limit=1)
         assert served.prefect("flow-run", "cancel", run["id"]).returncode == 0
         wait_until(lambda: served.states("extract")[before:] == ["Cancelled"], 120)
@@ -309,7 +309,7 @@ def test_the_schedule_fires(clips: dict[str, list[bytes]], tmp_path: Path) -> No
         with open_served(tmp_path / "served", yaml.safe_dump(deployments), {}) as served:
             wait_until(lambda: served.states("nightly").count("Completed") >= 2, 300)
         assert [row.status.value for row in rows_of(tmp_path / "out").values()] == ["no_overlay"]
-        assert site.count("/plain.mp4") == 2 and site.count("/feed.rss") >= 2
+        assert site.count("/plain.mp4") == 3 and site.count("/feed.rss") >= 2
 
 
 def test_the_canary_sings_or_fails(served: Served, clips: dict[str, list[bytes]]) -> None:
