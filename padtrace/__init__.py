@@ -1,4 +1,4 @@
-"""What ``extract`` wrote -> what a trainer reads, and what a person looks at. Other programs import ``padtrace.dataset``.
+"""What ``extract`` wrote -> what a trainer reads, and what a person looks at. ``padtrace.dataset`` is for import.
 
 dataset     the data for training
 reports     what ``extract`` says about each video
