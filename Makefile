@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-scale check bench train evaluation picture clean
+.PHONY: help install demo test test-scale test-browser check bench train evaluation picture clean
 
 help:
 	@echo "make demo     read the controller of the sample clip and score the reading"
 	@echo "make test     the tests"
 	@echo "make test-scale  the tests that need Postgres and minutes of waiting"
+	@echo "make test-browser  the tests of the page of padtrace view, in Chromium"
 	@echo "make check    style and types"
 	@echo "make bench    speed and memory on this machine"
 	@echo "make evaluation  render evaluation clips and score the reading on them"
@@ -48,6 +49,12 @@ POSTGRES := $(wildcard /usr/lib/postgresql/*/bin/postgres)
 test-scale: $(INSTALLED)
 	$(if $(POSTGRES),,apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql)
 	$(BIN)/python -m pytest -q -m scale
+
+# On Debian and its relatives; elsewhere install Chromium by hand, as /usr/bin/chromium.
+CHROMIUM := $(wildcard /usr/bin/chromium)
+test-browser: $(INSTALLED)
+	$(if $(CHROMIUM),,apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+	$(BIN)/python -m pytest -q -m browser
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

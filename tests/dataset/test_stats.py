@@ -109,7 +109,11 @@ def test_rejects_count_chunks_and_whole_videos(tmp_path: Path) -> None:
 
 def test_marked_hours_are_kept_ones_and_overlaps_count_once(tmp_path: Path) -> None:
     write_video(tmp_path, Made(kept=(True, False)))
-    spans = (Span(start_frame=0, end_frame=20), Span(start_frame=10, end_frame=30), Span(start_frame=250, end_frame=300))
+    spans = (
+        Span(start_frame=0, end_frame=20),
+        Span(start_frame=10, end_frame=30),
+        Span(start_frame=250, end_frame=300),
+    )
     save_marks(tmp_path, Made().video_id, spans)
     assert measure_dataset(tmp_path).hours_marked == pytest.approx(3 * SECOND_H)
 
@@ -121,8 +125,9 @@ def test_listed_hours_come_from_the_ledger_and_name_what_never_came(tmp_path: Pa
     ledger.queue(
         [
             Row(key="a", channel="speed", url="u", hours_listed=2.0, updated=now),
-            Row(key="b", channel="speed", url="u", hours_downloaded=0.5, updated=now)  # its listing told no length
-            .changed(status=Status.DONE, video_id=Made().video_id),
+            Row(
+                key="b", channel="speed", url="u", hours_downloaded=0.5, updated=now
+            ).changed(status=Status.DONE, video_id=Made().video_id),  # its listing told no length
         ]
     )
     found = json.loads(run("stats", tmp_path, "--json").stdout)

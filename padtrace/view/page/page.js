@@ -221,7 +221,7 @@ function draw() {
     return chunk && !chunk.kept ? `dropped: ${chunk.reason}` : "no picture was kept";
   });
   if (view.overlays) drawPicture(ui.overlay, view.overlays, 480, 360, () => "no overlay here");
-  drawThePad(row);
+  const padIsHere = drawThePad(row);
   drawOverview(ui.overview, colours, view);
   drawTimeline(ui.timeline, colours, view, view.labels);
   if (!view.frames) return;
@@ -233,7 +233,7 @@ function draw() {
   }
   ui.position.setAttribute("aria-valuetext", row ? `frame ${view.frame}, ${clock(row.time)}` : `frame ${view.frame}`);
   document.body.dataset.frame = view.frame;
-  if (row && view.pictures.has(view.frame) && view.pads.size) document.body.dataset.state = "ready";
+  if (row && view.pictures.has(view.frame) && padIsHere) document.body.dataset.state = "ready";
 }
 
 // While a picture is not here, the one before stays.
@@ -250,12 +250,12 @@ function drawPicture(canvas, pictures, width, height, why) {
   context.fillText(view.frames ? why() : "nothing was read", canvas.width / 2, canvas.height / 2);
 }
 
+// Whether the pad of this frame is drawn; it is fetched when it is first needed.
 function drawThePad(row) {
-  const context = ui.pad.getContext("2d");
   const place = row ? placeAt(row) : -1;
   if (place < 0) {
-    if (row || !view.frames) context.clearRect(0, 0, ui.pad.width, ui.pad.height);
-    return;
+    if (row || !view.frames) ui.pad.getContext("2d").clearRect(0, 0, ui.pad.width, ui.pad.height);
+    return Boolean(row);
   }
   if (!view.pads.has(place)) {
     const opened = view;
@@ -266,12 +266,13 @@ function drawThePad(row) {
     }).catch(fail);
   }
   const pad = view.pads.get(place);
-  if (!pad) return;
+  if (!pad) return false;
   const axes = { j_left: row.sticks.slice(0, 2), j_right: row.sticks.slice(2) };
   const axesOf = (stick) => axes[stick].map((value) => value ?? 0);
   const isHeld = (control) =>
     control in axes ? Math.hypot(...axesOf(control)) > OFF_CENTRE : Boolean(row.held & (1 << view.video.buttons.indexOf(control)));
   drawPad(ui.pad, pad, isHeld, axesOf);
+  return true;
 }
 
 // The placement that covers a frame, else -1.
