@@ -18,7 +18,7 @@ help:
 	@echo "make bench    speed and memory on this machine"
 	@echo "make evaluation  render evaluation clips and score the reading on them"
 	@echo "make train    train the parser on synthetic pictures (CONFIG=cpu or paper)"
-	@echo "make picture  the picture at the top of the README"
+	@echo "make picture  the pictures of the README, from what make demo made"
 
 install: $(INSTALLED)
 
@@ -63,6 +63,7 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m flows.bench
+	$(if $(CHROMIUM),$(BIN)/python -m tests.view.measure,@echo "no Chromium, so padtrace view is not measured")
 
 # Pictures of real games to train on, played once.
 BACKGROUNDS := .cache/backgrounds/train.npy
@@ -84,6 +85,7 @@ evaluation: $(INSTALLED)
 
 picture: $(INSTALLED)
 	$(BIN)/python docs/make_picture.py $(FRAME)
+	$(BIN)/python -m docs.make_view_picture
 
 clean:
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -263,7 +263,7 @@ def stats(
                 on_failure=faults.tell,
                 on_progress=lambda part: bar.update(task, completed=part),
             )
-        card = card_folder and write_card(card_folder, found, release)
+        card = card_folder and write_card(card_folder, dataset, found, release)
         if as_json:
             print_json(found.as_json())
         else:

@@ -89,8 +89,8 @@ def read_release(dataset: Path) -> Release:
         raise SourceError(f"{path} is not TOML: {error}; correct it") from error
 
 
-def write_card(folder: Path, stats: Stats, release: Release) -> Card:
-    """Write ``README.md``, ``stats.json`` and ``plots/`` into ``folder``.
+def write_card(folder: Path, dataset: Path, stats: Stats, release: Release) -> Card:
+    """Write ``README.md``, ``stats.json`` and ``plots/`` about ``dataset`` into ``folder``.
 
     SourceError where a README.md is there that was not made here: nothing of a person's is replaced.
     """
@@ -100,15 +100,16 @@ def write_card(folder: Path, stats: Stats, release: Release) -> Card:
     folder.mkdir(parents=True, exist_ok=True)
     plots = draw_plots(folder / "plots", stats)
     _write_text(folder / "stats.json", json.dumps(stats.as_json(), indent=2) + "\n")
-    _write_text(readme, make_card(stats, release, [path.stem for path in plots]))
+    rows = "packed" if (dataset / "packed").is_dir() else "shards"
+    _write_text(readme, make_card(stats, release, rows, [path.stem for path in plots]))
     return Card(readme, release.missing)
 
 
-def make_card(stats: Stats, release: Release, plots: Iterable[str]) -> str:
-    """The text of README.md. ``plots``: names of pictures in ``plots/``."""
+def make_card(stats: Stats, release: Release, rows: str, plots: Iterable[str]) -> str:
+    """The text of README.md. ``rows``: the folder of the Parquet files. ``plots``: names of pictures in ``plots/``."""
     unsure = stats.hours_unsure / stats.hours_kept if stats.hours_kept else 0.0
     parts = [
-        _front_matter(release),
+        _front_matter(release, rows),
         MADE,
         f"# {_one_line(release.name) or 'A padtrace dataset'}",
         release.description.strip() or NOT_STATED,
@@ -137,7 +138,7 @@ def make_card(stats: Stats, release: Release, plots: Iterable[str]) -> str:
         "## In pictures",
         "\n".join(f"![{name}](plots/{name}.png)" for name in plots),
         "## Files and columns",
-        _files(),
+        _files(rows),
         "## How the labels were made, and what is wrong with them",
         _method(stats),
         "## Licence and rights",
@@ -146,7 +147,7 @@ def make_card(stats: Stats, release: Release, plots: Iterable[str]) -> str:
         "## Take-down",
         release.take_down.strip() or f"How the maker of a video has it removed: {NOT_STATED}",
         "Every row names its video (`video_id`), and `videos/<video_id>/report.json` its address, so that one video "
-        "can be found and removed: its rows in `shards/`, its files in `videos/`, `rejects/` and `marks/`. Whoever "
+        f"can be found and removed: its rows in `{rows}/`, its files in `videos/`, `rejects/` and `marks/`. Whoever "
         "holds a copy is asked to do the same.",
         "## Contact",
         _one_line(release.contact) or NOT_STATED,
@@ -156,7 +157,7 @@ def make_card(stats: Stats, release: Release, plots: Iterable[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(release: Release) -> str:
+def _front_matter(release: Release, rows: str) -> str:
     """What hubs read: YAML, of which JSON strings are a part."""
     licence = release.licence.strip().lower()
     lines = [
@@ -166,15 +167,15 @@ def _front_matter(release: Release) -> str:
         "tags: [gameplay, controller, behavior-cloning, imitation-learning]",
         "configs:",
         "- config_name: default",
-        '  data_files: "shards/**/*.parquet"',
+        f'  data_files: "{rows}/*.parquet"',
         "---",
     ]
     return "\n".join(lines)
 
 
-def _files() -> str:
+def _files(rows: str) -> str:
     return (
-        "`shards/**/*.parquet`: one row per frame of a kept chunk. `videos/<video_id>/actions.parquet`: the labels of "
+        f"`{rows}/*.parquet`: one row per frame of a kept chunk. `videos/<video_id>/actions.parquet`: the labels of "
         "every decoded frame; `report.json` beside it: where the overlay was found, the verdict on every chunk. "
         f"`marks/<video_id>.json`: spans that a person marked as wrong. Schema version {SCHEMA_VERSION}.\n\n"
         + _table(

@@ -43,8 +43,9 @@ class KeptFrames:
     """The pictures that the shards hold of one video."""
 
     def __init__(self, folder: Path, report: Report) -> None:
-        """Reads footers of shards, until all kept frames are found; SourceError for a broken shard."""
+        """Reads footers, until all kept frames are found; SourceError for a broken file."""
         self._groups = find_groups(folder, report)
+        self._files: dict[Path, pq.ParquetFile] = {}  # a footer of an hour takes a while to parse
         self._loaded: OrderedDict[Group, dict[int, bytes]] = OrderedDict()
 
     def read(self, start: int, stop: int) -> list[bytes]:
@@ -60,7 +61,9 @@ class KeptFrames:
     def _load(self, group: Group) -> dict[int, bytes]:
         if group not in self._loaded:
             with _naming(group.path):
-                rows = pq.ParquetFile(group.path).read_row_group(group.index, columns=["frame_index", "frame"])
+                if group.path not in self._files:
+                    self._files[group.path] = pq.ParquetFile(group.path)
+                rows = self._files[group.path].read_row_group(group.index, columns=["frame_index", "frame"])
             frames = zip(rows["frame_index"].to_pylist(), rows["frame"].to_pylist(), strict=True)
             self._loaded[group] = {index: jpeg or b"" for index, jpeg in frames}
         self._loaded.move_to_end(group)
@@ -70,11 +73,11 @@ class KeptFrames:
 
 
 def find_groups(folder: Path, report: Report) -> list[Group]:
-    """Where in the shards the kept frames of a video are, by frame. A file that has its name is looked at first."""
+    """Where the kept frames of a video are, by frame: in the shard of its name, else wherever they were packed."""
     wanted = sum(chunk.frames for chunk in report.chunks if chunk.kept)
     groups: list[Group] = []
-    paths = sorted((folder / "shards").rglob("*.parquet"), key=lambda path: (path.stem != report.video_id, path))
-    for path in paths:
+    single = folder / "shards" / f"{report.video_id}.parquet"
+    for path in [single] if single.exists() else sorted((folder / "packed").glob("*.parquet")):
         if wanted <= 0:
             break
         with _naming(path):

@@ -68,11 +68,17 @@ class Note(BaseModel):
 
 @dataclass(eq=False)
 class OpenVideo:
-    """One video that a page looks at. What is read from disk is read when it is asked for; hold ``lock`` meanwhile."""
+    """One video that a page looks at. What is read from disk is read when it is asked for.
+
+    Whoever reads holds a lock: ``crops_lock`` for ``crops``, ``log_lock`` for ``log``, which take their time, and
+    ``lock`` for all else, so that the next picture does not wait for them.
+    """
 
     folder: Path
     report: Report
     lock: threading.Lock = field(default_factory=threading.Lock)
+    crops_lock: threading.Lock = field(default_factory=threading.Lock)
+    log_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
     def actions(self) -> pq.ParquetFile:
@@ -81,7 +87,7 @@ class OpenVideo:
     @cached_property
     def log(self) -> Log:
         """All labels of the video."""
-        return Log.of_table(self.actions.read())
+        return Log.of_table(open_actions(self.folder, self.report).read())
 
     @cached_property
     def kept(self) -> KeptFrames:
@@ -144,14 +150,18 @@ def _make_api(folder: Path, templates: Mapping[str, Template]) -> APIRouter:
     def open_version(path: Path, written_ns: int) -> OpenVideo:
         return OpenVideo(folder, read_report(path))
 
-    @contextmanager
-    def opened(video_id: str) -> Iterator[OpenVideo]:
-        """A video for one thread; an answer of 404 where there is none."""
+    def find(video_id: str) -> OpenVideo:
+        """A video; an answer of 404 where there is none."""
         try:
             path = report_path(folder, video_id)
-            video = open_version(path, path.stat().st_mtime_ns)
+            return open_version(path, path.stat().st_mtime_ns)
         except (ValueError, FileNotFoundError) as error:
             raise HTTPException(404, "no such video in this dataset") from error
+
+    @contextmanager
+    def opened(video_id: str) -> Iterator[OpenVideo]:
+        """A video, locked."""
+        video = find(video_id)
         with video.lock:
             yield video
 
@@ -188,6 +198,7 @@ def _make_api(folder: Path, templates: Mapping[str, Template]) -> APIRouter:
             if video.source is None:
                 raise HTTPException(404, "the source video is not at hand")
             times = read_rows(video.actions, *_span(video, start, stop, MOST_PICTURES), ["timestamp"])
+        with video.crops_lock:
             return _pack(video.crops.read(times["timestamp"].to_pylist()))
 
     @api.get("/{video_id}/spans")
@@ -197,12 +208,14 @@ def _make_api(folder: Path, templates: Mapping[str, Template]) -> APIRouter:
 
     @api.get("/{video_id}/overview")
     def overview(video_id: str) -> dict[str, Any]:
-        with opened(video_id) as video:
+        video = find(video_id)
+        with video.log_lock:
             return summarise(video.log)
 
     @api.get("/{video_id}/doubts")
     def doubts(video_id: str, below: Annotated[float, Query(ge=0, le=1)]) -> list[dict[str, Any]]:
-        with opened(video_id) as video:
+        video = find(video_id)
+        with video.log_lock:
             return find_doubts(video.log, below)
 
     @api.put("/{video_id}/marks/{start}-{stop}")

@@ -125,9 +125,9 @@ def test_listed_hours_come_from_the_ledger_and_name_what_never_came(tmp_path: Pa
     ledger.queue(
         [
             Row(key="a", channel="speed", url="u", hours_listed=2.0, updated=now),
-            Row(
-                key="b", channel="speed", url="u", hours_downloaded=0.5, updated=now
-            ).changed(status=Status.DONE, video_id=Made().video_id),  # its listing told no length
+            Row(key="b", channel="speed", url="u", hours_downloaded=0.5, updated=now).changed(
+                status=Status.DONE, video_id=Made().video_id
+            ),  # its listing told no length
         ]
     )
     found = json.loads(run("stats", tmp_path, "--json").stdout)
@@ -195,7 +195,7 @@ FULL = Release(
 
 def test_a_card_says_what_its_owner_said_and_what_was_measured(tmp_path: Path) -> None:
     write_video(tmp_path, Made(game="Tetris"))
-    card = write_card(tmp_path / "card", measure_dataset(tmp_path), FULL)
+    card = write_card(tmp_path / "card", tmp_path, measure_dataset(tmp_path), FULL)
     text = card.readme.read_text()
     assert card.missing == ()
     for said in ("# Pads", "CC-BY-NC-4.0", "data@example.org", "Write to us.", "| Tetris | 1 | 0.02 | 0.01 |"):
@@ -229,16 +229,17 @@ def test_a_readme_that_somebody_wrote_is_not_replaced(tmp_path: Path) -> None:
 def test_the_front_matter_is_yaml_whatever_the_name(tmp_path: Path) -> None:
     write_video(tmp_path, Made())
     release = FULL.model_copy(update={"name": 'a: "b"\n---\n# c'})
-    _, front, text = make_card(measure_dataset(tmp_path), release, []).split("---\n", 2)
+    _, front, text = make_card(measure_dataset(tmp_path), release, "shards", []).split("---\n", 2)
     fields = yaml.safe_load(front)
     assert fields["pretty_name"] == 'a: "b" --- # c'
     assert fields["license"] == "cc-by-nc-4.0"
+    assert fields["configs"][0]["data_files"] == "shards/*.parquet"
     assert text.lstrip().startswith(MADE)
 
 
 def test_names_from_outside_stay_in_their_cell(tmp_path: Path) -> None:
     write_video(tmp_path, Made(game="a | b\n# c <script>"))
-    text = make_card(measure_dataset(tmp_path), FULL, [])
+    text = make_card(measure_dataset(tmp_path), FULL, "shards", [])
     assert "| a \\| b # c &lt;script> | 1 |" in text
 
 
@@ -259,7 +260,7 @@ def test_a_release_file_that_is_wrong_is_told_by_name(tmp_path: Path, content: s
 
 def test_every_control_and_column_is_named_in_the_card(tmp_path: Path) -> None:
     write_video(tmp_path, Made())
-    text = make_card(measure_dataset(tmp_path), FULL, [])
+    text = make_card(measure_dataset(tmp_path), FULL, "shards", [])
     assert all(f"`{name}`" in text for name in (*BUTTONS, *CONTROLS, "video_id", "frame", "confidence", "known"))
 
 
@@ -267,4 +268,4 @@ def test_a_dataset_in_which_nothing_is_kept_has_a_card_too(tmp_path: Path) -> No
     write_empty(tmp_path, "empty-1")
     stats = measure_dataset(tmp_path)
     assert np.isfinite([use.share for use in stats.controls.values()]).all()
-    assert write_card(tmp_path / "card", stats, FULL).readme.exists()
+    assert write_card(tmp_path / "card", tmp_path, stats, FULL).readme.exists()

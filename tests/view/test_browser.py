@@ -16,7 +16,7 @@ from extraction.shards import Labels
 from padtrace.dataset.marks import Span, load_marks
 from padtrace.view.server import PAD_WIDTH
 from templates.catalogue import library
-from templates.controls import BUTTON_INDEX, States
+from templates.controls import BUTTONS, TRIGGER_SLICE, States
 from templates.draw import draw_rgba
 from tests.made import COLOURS, Made, write_empty, write_video
 from tests.view.browser import (
@@ -109,20 +109,32 @@ def test_the_first_frame_is_shown_with_what_was_read(page: Page) -> None:
     expect(page.locator("#about")).to_have_text(f"xbox_one/own · {EVIL} · not shown by the overlay: guide")
 
 
-def test_the_pad_is_drawn_as_the_renderer_draws_it(page: Page) -> None:
-    for frame in (0, 5, 13, 37):  # the stick at four places, south held or not
-        page.fill("#position", str(frame))
-        wait_for_frame(page, frame)
-        states = States.rest()
-        states.buttons[0, BUTTON_INDEX["south"]] = (frame // 10) % 2 == 0
-        angle = 2 * np.pi * frame / 40
-        states.sticks[0, 0] = (np.cos(angle), np.sin(angle))
-        drawn = draw_rgba(library()["xbox_one/own"], states, PAD_WIDTH).astype(float)
-        shown = pixels_of(page, "pad").astype(float)
-        assert shown.shape == drawn.shape
-        off = np.abs(shown[..., :3] * shown[..., 3:] - drawn[..., :3] * drawn[..., 3:]) / 255
-        # Edges of what moves are sampled a little differently; a stick elsewhere would be 20 times as much.
-        assert off.mean() < 0.4, f"frame {frame}: {off.mean()}"
+# Sticks that only move; that narrow as they tilt; that change their look; a d-pad of nine pictures.
+@pytest.mark.parametrize("template", ["xbox_one/own", "abstract/white", "abstract/frost", "abstract/neon"])
+def test_the_pad_is_drawn_as_the_renderer_draws_it(browser: Browser, tmp_path: Path, template: str) -> None:
+    made = Made(template=template, family=template.split("/")[0], kept=(True,), edit=press_at_random)
+    labels = write_video(tmp_path, made)
+    with served(tmp_path) as where, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(where)
+        wait_until_ready(page)
+        for frame in (0, 5, 13, 37):
+            page.fill("#position", str(frame))
+            wait_for_frame(page, frame)
+            held = labels.buttons[[frame]]
+            states = States(held, labels.sticks[[frame]], held[:, TRIGGER_SLICE].astype(np.float32))
+            drawn = draw_rgba(library()[template], states, PAD_WIDTH).astype(float)
+            shown = pixels_of(page, "pad").astype(float)
+            assert shown.shape == drawn.shape
+            off = np.abs(shown[..., :3] * shown[..., 3:] - drawn[..., :3] * drawn[..., 3:]) / 255
+            # Edges of what moves are sampled a little differently; a stick that is off by a tenth would give 0.24.
+            assert off.mean() < 0.1, f"frame {frame}: {off.mean()}"
+
+
+def press_at_random(labels: Labels) -> None:
+    rng = np.random.default_rng(7)
+    labels.buttons[:] = (rng.random(labels.buttons.shape) < 0.4) & labels.known[:, : len(BUTTONS)]
+    labels.sticks[:, 1] = rng.uniform(-0.7, 0.7, labels.sticks[:, 1].shape)
 
 
 def test_playing_shows_frames_in_order_and_ends_at_the_last(page: Page) -> None:

@@ -135,11 +135,11 @@ def test_frames_are_those_that_were_asked_for_and_dropped_ones_are_empty(
         assert (shade_of(jpeg) if jpeg else None) == (None if 200 <= frame < 400 else frame % COLOURS)
 
 
-def test_frames_are_found_in_shards_that_hold_several_videos(tmp_path: Path) -> None:
+def test_frames_are_found_in_packed_files_that_hold_several_videos(tmp_path: Path) -> None:
     write_video(tmp_path, MADE)
     write_video(tmp_path, Made(video_id="other-1"))
     shards = tmp_path / "shards"
-    joined = shards / "part" / "0000.parquet"
+    joined = tmp_path / "packed" / "0000.parquet"
     joined.parent.mkdir()
     singles = sorted(shards.glob("*.parquet"), reverse=True)
     with pq.ParquetWriter(joined, pq.read_schema(singles[0])) as writer:
@@ -262,7 +262,7 @@ def first_frame(page: TestClient, counted: list[int]) -> int:
     """Bytes of all that the page fetches before it shows its first picture. ``counted``: rows that the server reads."""
     counted.clear()
     answers = [
-        page.get(f"{HERE}{what}") for what in ("", "/labels?start=0&stop=512", "/frames?start=0&stop=32", "/pad/0")
+        page.get(f"{HERE}{what}") for what in ("", "/labels?start=0&stop=512", "/frames?start=0&stop=16", "/pad/0")
     ]
     assert all(answer.status_code == 200 for answer in answers)
     return sum(len(answer.content) for answer in answers)

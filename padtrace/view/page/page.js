@@ -7,7 +7,7 @@ import {
 } from "./timeline.js";
 
 const OFF_CENTRE = 0.05; // of full tilt; below it a stick counts as centred, as when templates are drawn
-const AHEAD = 48; // frames that are fetched before they are due
+const AHEAD = [0, 16, 32, 48, 64, 80]; // frames that are fetched before they are due
 
 const get = (id) => document.getElementById(id);
 const ui = Object.fromEntries(
@@ -78,6 +78,7 @@ async function open(id) {
     blocks.onload = redraw;
     blocks.onerror = fail;
   }
+  wantPad(opened, 0); // most likely that of the first frame
   moveTo(video.first);
   opened.pictures.onload = () => {
     redraw();
@@ -137,9 +138,9 @@ function wantAround() {
   const shown = [];
   for (let each = Math.max(from, 0); each < to; each += labels.size) shown.push(each);
   labels.want([frame, ...shown, to - 1, to + labels.size]);
-  const ahead = view.playing ? [frame, frame + AHEAD / 2, frame + AHEAD, frame + 2 * AHEAD] : [frame, frame + 1, frame - 1];
-  pictures.want(ahead);
-  overlays?.want(ahead.slice(0, 3));
+  const soon = view.playing ? AHEAD.map((frames) => frame + frames) : [frame, frame + 1, frame - 1];
+  pictures.want(soon);
+  overlays?.want(soon);
 }
 
 function play() {
@@ -257,14 +258,7 @@ function drawThePad(row) {
     if (row || !view.frames) ui.pad.getContext("2d").clearRect(0, 0, ui.pad.width, ui.pad.height);
     return Boolean(row);
   }
-  if (!view.pads.has(place)) {
-    const opened = view;
-    opened.pads.set(place, null);
-    askJson(`api/videos/${opened.video.id}/pad/${place}`).then(loadPad).then((pad) => {
-      opened.pads.set(place, pad);
-      redraw();
-    }).catch(fail);
-  }
+  wantPad(view, place);
   const pad = view.pads.get(place);
   if (!pad) return false;
   const axes = { j_left: row.sticks.slice(0, 2), j_right: row.sticks.slice(2) };
@@ -273,6 +267,15 @@ function drawThePad(row) {
     control in axes ? Math.hypot(...axesOf(control)) > OFF_CENTRE : Boolean(row.held & (1 << view.video.buttons.indexOf(control)));
   drawPad(ui.pad, pad, isHeld, axesOf);
   return true;
+}
+
+function wantPad(opened, place) {
+  if (opened.pads.has(place)) return;
+  opened.pads.set(place, null);
+  askJson(`api/videos/${opened.video.id}/pad/${place}`).then(loadPad).then((pad) => {
+    opened.pads.set(place, pad);
+    redraw();
+  }).catch(fail);
 }
 
 // The placement that covers a frame, else -1.

@@ -77,7 +77,7 @@ export class Blocks {
 }
 
 const LABELS = 512;
-const PICTURES = 32;
+const PICTURES = 16;
 
 export const openLabels = (video) =>
   new Blocks(LABELS, video.frames, 24, async (start, stop) => {
@@ -96,7 +96,7 @@ export const openPictures = (video, kind) =>
   new Blocks(
     PICTURES,
     video.frames,
-    8,
+    16,
     async (start, stop) => {
       const response = await ask(`api/videos/${video.id}/${kind}?start=${start}&stop=${stop}`);
       return unpack(await response.arrayBuffer(), stop - start);
