@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -117,7 +117,8 @@ def serve(folder: Path, templates: Mapping[str, Template], port: int, on_ready: 
             raise SourceError(f"expected port {port} to be free, found it taken; choose another with --port") from error
         listener.listen()
         on_ready(f"http://{HOST}:{listener.getsockname()[1]}/")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # the way to end it
+            uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off")).run(sockets=[listener])
 
 
 def make_app(folder: Path, templates: Mapping[str, Template]) -> FastAPI:

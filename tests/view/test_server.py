@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import socket
 import struct
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +20,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from extraction.extract import make_video_id
 from extraction.shards import Labels
+from flows.cli import app
 from padtrace.dataset.marks import Span, load_marks, save_marks
 from padtrace.view.server import PAGE, make_app
 from templates.catalogue import library
@@ -399,3 +406,31 @@ def test_another_file_in_the_place_of_the_source_is_not_shown(with_source: tuple
 
 def test_the_pictures_of_the_made_dataset_differ() -> None:
     assert [shade_of(grey_jpeg(shade)) for shade in range(COLOURS)] == list(range(COLOURS))
+
+
+# The command.
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    write_video(tmp_path, MADE)
+    command = [sys.executable, "-u", "-c", "from flows.cli import main; main()", "view", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert found is not None
+        with urllib.request.urlopen(found[0] + "api/videos") as answer:
+            assert json.load(answer)[0]["id"] == MADE.video_id
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence(tmp_path: Path) -> None:
+    write_video(tmp_path, MADE)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(app, ["view", str(tmp_path), "--port", str(port)])
+    assert result.exit_code == 1
+    assert f"expected port {port} to be free" in result.stderr and "--port" in result.stderr
