@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,6 +240,23 @@ def test_everything_is_done_by_keys_alone(page: Page, dataset: Path) -> None:
     expect(page.locator("#readout")).to_contain_text("No overlay was found in this video (no_overlay)")
     keys.press("]")
     wait_until_ready(page)
+
+
+def test_of_two_videos_that_are_chosen_at_once_the_later_one_opens(page: Page) -> None:
+    page.route("**/api/videos/empty-1", lambda route: (time.sleep(1), route.continue_()))  # it answers last
+    page.evaluate(
+        """ids => {
+            const choice = document.getElementById("video");
+            for (const id of ids) {
+                choice.value = id;
+                choice.dispatchEvent(new Event("change"));
+            }
+        }""",
+        ["empty-1", MADE.video_id],
+    )
+    wait_until_ready(page)
+    page.wait_for_timeout(1500)
+    expect(page.locator("#readout")).to_contain_text("frame 0")
 
 
 def test_tab_reaches_every_control(page: Page) -> None:

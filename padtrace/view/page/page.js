@@ -19,6 +19,7 @@ const ui = Object.fromEntries(
 let videos = [];
 let colours = readColours();
 let view = null; // of the video that is open
+let asked = 0; // videos that were asked for; only the last one counts
 let due = false; // a drawing is due at the next animation frame
 
 async function start() {
@@ -43,7 +44,9 @@ const describeInList = (video) =>
 async function open(id) {
   close();
   document.body.dataset.state = "loading";
+  const turn = ++asked;
   const video = await askJson(`api/videos/${id}`);
+  if (turn !== asked) return;
   const opened = {
     video,
     frames: video.frames,
@@ -474,10 +477,11 @@ ui.position.oninput = () => {
 ui.mark.onclick = toggleMark;
 ui.cancel.onclick = cancelMark;
 ui.zoom.onchange = () => {
+  if (!view) return;
   view.seconds = Number(ui.zoom.value);
   moveTo(view.frame);
 };
-ui.below.onchange = () => loadDoubts(view).catch(fail);
+ui.below.onchange = () => view && loadDoubts(view).catch(fail);
 
 for (const [canvas, frameAt] of [
   [ui.overview, (event) => frameAtOverview(ui.overview, event.clientX, view.frames)],
