@@ -134,7 +134,9 @@ def make_card(stats: Stats, release: Release, rows: str, plots: Iterable[str]) -
         _table(
             ("reason", "videos", "chunks", "hours"),
             [(reason, loss.videos, loss.chunks, loss.hours) for reason, loss in sorted(stats.rejects.items())],
-        ),
+        )
+        if stats.rejects
+        else "Nothing.",
         "## In pictures",
         "\n".join(f"![{name}](plots/{name}.png)" for name in plots),
         "## Files and columns",
@@ -198,9 +200,10 @@ def _method(stats: Stats) -> str:
     return (
         f"A controller overlay in each video was found and read by padtrace {versions}: nobody logged the "
         "controllers themselves. Labels say what the overlay showed, and when; how late the recording showed it is not "
-        "known. Triggers are binary, pressed from half their travel. Sticks are centred on each video's own neutral "
-        "and divided by the 99th percentile. A chunk is kept when at least half of its frames hold an action, so idle "
-        "play is rarer here than in the videos. `confidence` is the reader's own estimate."
+        "known. Triggers are binary, pressed from half their travel. Sticks are centred on each video's own neutral and "
+        "divided by a high percentile of their way, the 99th unless another was asked for. A chunk is kept when enough "
+        "of its frames hold an action, half of them unless another share was asked for, so idle play is rarer here than "
+        "in the videos. `confidence` is the reader's own estimate."
     )
 
 
