@@ -200,10 +200,10 @@ def _method(stats: Stats) -> str:
     return (
         f"A controller overlay in each video was found and read by padtrace {versions}: nobody logged the "
         "controllers themselves. Labels say what the overlay showed, and when; how late the recording showed it is not "
-        "known. Triggers are binary, pressed from half their travel. Sticks are centred on each video's own neutral and "
-        "divided by a high percentile of their way, the 99th unless another was asked for. A chunk is kept when enough "
-        "of its frames hold an action, half of them unless another share was asked for, so idle play is rarer here than "
-        "in the videos. `confidence` is the reader's own estimate."
+        "known. Triggers are binary, pressed from half their travel. Sticks are centred on each video's own neutral "
+        "and divided by a high percentile of their way, the 99th unless another was asked for. A chunk is kept when "
+        "enough of its frames hold an action, half of them unless another share was asked for, so idle play is "
+        "rarer here than in the videos. `confidence` is the reader's own estimate."
     )
 
 
