@@ -7,17 +7,18 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-scale check bench train evaluation picture clean
+.PHONY: help install demo test test-scale test-browser check bench train evaluation picture clean
 
 help:
 	@echo "make demo     read the controller of the sample clip and score the reading"
 	@echo "make test     the tests"
 	@echo "make test-scale  the tests that need Postgres and minutes of waiting"
+	@echo "make test-browser  the tests of the page of padtrace view, in Chromium"
 	@echo "make check    style and types"
 	@echo "make bench    speed and memory on this machine"
 	@echo "make evaluation  render evaluation clips and score the reading on them"
 	@echo "make train    train the parser on synthetic pictures (CONFIG=cpu or paper)"
-	@echo "make picture  the picture at the top of the README"
+	@echo "make picture  the pictures of the README, from what make demo made"
 
 install: $(INSTALLED)
 
@@ -49,6 +50,12 @@ test-scale: $(INSTALLED)
 	$(if $(POSTGRES),,apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql)
 	$(BIN)/python -m pytest -q -m scale
 
+# On Debian and its relatives; elsewhere install Chromium by hand, as /usr/bin/chromium.
+CHROMIUM := $(wildcard /usr/bin/chromium)
+test-browser: $(INSTALLED)
+	$(if $(CHROMIUM),,apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+	$(BIN)/python -m pytest -q -m browser
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,6 +63,7 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m flows.bench
+	$(if $(CHROMIUM),$(BIN)/python -m tests.view.measure,@echo "no Chromium, so padtrace view is not measured")
 
 # Pictures of real games to train on, played once.
 BACKGROUNDS := .cache/backgrounds/train.npy
@@ -77,6 +85,7 @@ evaluation: $(INSTALLED)
 
 picture: $(INSTALLED)
 	$(BIN)/python docs/make_picture.py $(FRAME)
+	$(BIN)/python -m docs.make_view_picture
 
 clean:
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,4 +28,5 @@ run.py        one run over a list: what its videos share, what is done to each
 nightly.py    the Prefect flows over that
 serve.py      Prefect's server, schedules and worker in one process
 funnel.py     rows of the ledger -> how far the videos came
+listed.py     the same rows, for the statistics of the dataset
 """

@@ -22,7 +22,16 @@ from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
 from flows.tables import benchmark_tables, scan_progress, scan_table
 from flows.terminal import Faults, live, out, print_json, progress_bar, wrong_usage
-from flows.wording import funnel_table, outcome_line, placement_lines, scan_line, scan_tally, tally_line
+from flows.wording import (
+    card_line,
+    funnel_table,
+    outcome_line,
+    placement_lines,
+    scan_line,
+    scan_tally,
+    stats_tables,
+    tally_line,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +76,7 @@ Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video file
 TemplatesDir = Annotated[
     Path | None, typer.Option("--templates", metavar="DIR", help="Imported templates, besides the library.")
 ]
+DatasetDir = Annotated[Path, typer.Argument(metavar="DIR", help="What `extract --out` wrote.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the network runs.")]
 MinInliers = Annotated[int, typer.Option(min=3, help="Matches that an overlay must have.")]
 SampleFrames = Annotated[int, typer.Option(min=1, help="Frames that are searched for the overlay.")]
@@ -284,6 +294,65 @@ def status(
             print_json({**asdict(make_funnel(rows)), "channels": channels, "videos": videos})
         else:
             out.print(funnel_table(make_funnel(rows)))
+    faults.exit()
+
+
+@app.command()
+def stats(
+    dataset: DatasetDir,
+    card_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--card",
+            metavar="FOLDER",
+            help="Write a dataset card there: README.md, its plots, and stats.json. DIR/release.toml holds what only "
+            "its owner knows.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a dataset holds: hours, games, families, buttons, sticks, confidence, rejects."""
+    faults = Faults(debug)
+    with faults.told():
+        from flows.listed import listed_videos
+        from padtrace.card import read_release, write_card
+        from padtrace.stats import measure_dataset
+
+        release = read_release(dataset)
+        with progress_bar() as bar:
+            task = bar.add_task(dataset.name, total=1.0)
+            found = measure_dataset(
+                dataset,
+                listed_videos(dataset),
+                on_failure=faults.tell,
+                on_progress=lambda part: bar.update(task, completed=part),
+            )
+        card = card_folder and write_card(card_folder, dataset, found, release)
+        if as_json:
+            print_json(found.as_json())
+        else:
+            for table in stats_tables(found):
+                out.print(table, highlight=False)
+            if card:
+                out.print(card_line(card, dataset), markup=False)
+    faults.exit()
+
+
+@app.command()
+def view(
+    dataset: DatasetDir,
+    templates: TemplatesDir = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the page is; 0 for any free port.")] = 8377,
+    debug: Debug = False,
+) -> None:
+    """Serve a page on this machine to look at a dataset, and to mark what is wrong, until interrupted."""
+    faults = Faults(debug)
+    with faults.told():
+        from padtrace.view.server import serve
+        from templates.catalogue import all_templates
+
+        serve(dataset, all_templates(templates), port, lambda address: out.print(f"open {address} (Ctrl-C ends it)"))
     faults.exit()
 
 

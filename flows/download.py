@@ -73,11 +73,12 @@ class DownloadOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One video of a channel. ``key``: its name in the ledger."""
+    """One video of a channel. ``key``: its name in the ledger. ``hours``: as listed, 0 where that is not told."""
 
     key: str
     url: str
     title: str
+    hours: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +320,7 @@ def describe_entry(info: Mapping[str, Any]) -> Listed:
     site, name = info.get("ie_key") or info.get("extractor_key"), info.get("id")
     # The generic extractor names a video by the last part of its address, which is not unique.
     key = make_key(site, name) if site and site != "Generic" and name else make_key("url", url)
-    return Listed(key, url, plain(info.get("title")))
+    return Listed(key, url, plain(info.get("title")), (info.get("duration") or 0.0) / 3600)
 
 
 def plain(text: object) -> str:

@@ -33,7 +33,7 @@ def make_funnel(rows: Iterable[Row]) -> Funnel:
         "hours_decoded": round(sum(row.hours_decoded for row in done), 6),
         "hours_kept": round(sum(row.hours_kept for row in done), 6),
     }
-    reasons = Counter(_reason(row) for row in rows if row.status is not Status.DONE)
+    reasons = Counter(drop_reason(row) for row in rows if row.status is not Status.DONE)
     return Funnel(stages, dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))))
 
 
@@ -56,5 +56,6 @@ def order_by_yield(names: Sequence[str], rows: Iterable[Row]) -> list[str]:
     return sorted(names, key=expected, reverse=True)
 
 
-def _reason(row: Row) -> str:
+def drop_reason(row: Row) -> str:
+    """Why a video gave no hours, or not yet."""
     return row.status.value if row.kind is None else f"{row.status.value}: {row.kind.value}"

@@ -64,6 +64,8 @@ class Row(BaseModel):
     """Its name below ``videos/`` in the store."""
     template: str | None = None
     """The overlay that was found."""
+    hours_listed: float = 0.0
+    """As its channel's listing says; 0 where that does not."""
     hours_downloaded: float = 0.0
     hours_decoded: float = 0.0
     hours_kept: float = 0.0

@@ -17,11 +17,11 @@ from extraction.offset import Offset
 from extraction.onsets import OnsetErrors, find_presses, find_releases, pair_onsets
 from extraction.score import AXES, STICK_RIGHT_WITHIN, find_wrong, scored_frames
 from extraction.video import read_frames
+from padtrace.plots import BAD, INK, PALE, READ, TRUE, tidy
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS, STICKS, TRIGGER_SLICE, States
 from templates.draw import draw_rgba
 
-INK, PALE, READ, TRUE, BAD = "#202328", "#d7dade", "#d1495b", "#30638e", "#a61e2e"
 TRACE_S: Final = 10.0  # of the liveliest stretch that is drawn in time
 REACH: Final = 8  # frames within which an onset is called late or early, else missed
 MOMENTS: Final = 8
@@ -90,7 +90,7 @@ def plot_sticks(read: Log, truth: Log, shown: Sequence[str], title: str) -> Figu
         trace.plot(truth.time_s[rows], true[rows], color=TRUE, linewidth=2.2, alpha=0.6, label="truth")
         trace.plot(truth.time_s[rows], found[rows], color=READ, linewidth=1, label="read")
         trace.set(ylim=(-1.08, 1.08), ylabel=name)
-        _tidy(scatter, trace)
+        tidy(scatter, trace)
     panels[0, 1].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0)
     panels[-1, 1].set_xlabel("seconds, where the sticks move most")
     return figure
@@ -191,12 +191,7 @@ def _plot_lateness(axes: Axes, errors: Sequence[OnsetErrors], name: str) -> None
     axes.set_xticks([*ticks, REACH + 2, REACH + 4], [*names, "missed", "extra"])
     axes.set_title(f"{name}: {len(late) + missed} true, {len(late) + extra} read")
     axes.set_xlabel("frames late")
-    _tidy(axes)
-
-
-def _tidy(*panels: Axes) -> None:
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
 
 
 def _liveliest(truth: Log) -> np.ndarray:

@@ -105,7 +105,10 @@ class Run:
         known = frozenset(self.ledger.keys())
         listed = self._ask(channel.url, LISTING_TIMEOUT_S, list_videos, channel, known, self.job.download)
         now = datetime.now(UTC)
-        rows = [Row(key=v.key, channel=channel.name, url=v.url, title=v.title, updated=now) for v in listed]
+        rows = [
+            Row(key=v.key, channel=channel.name, url=v.url, title=v.title, hours_listed=v.hours, updated=now)
+            for v in listed
+        ]
         # The oldest first: whoever finds a known video may take those below it for known, even after a kill.
         return self.ledger.queue(reversed(rows))
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
     from extraction.extract import Outcome
     from flows.funnel import Funnel
     from flows.scan import Scanned
+    from padtrace.card import Card
+    from padtrace.stats import Share, Stats
 
 UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
@@ -104,3 +107,71 @@ def funnel_table(funnel: Funnel) -> Table:
     for reason, count in funnel.dropped.items():
         table.add_row(reason.replace("_", " "), str(count))
     return table
+
+
+def stats_tables(stats: Stats) -> Iterator[Table | str]:
+    """What a dataset holds."""
+    totals = _bare("", "hours", "videos")
+    totals.add_row("listed", f"{stats.hours_listed:.2f}", str(stats.videos_listed))
+    totals.add_row("decoded, with an overlay", f"{stats.hours_decoded:.2f}", str(stats.videos_decoded))
+    totals.add_row("kept", f"{stats.hours_kept:.2f}", "")
+    totals.add_row("  of it: confidence below 0.5", f"{stats.hours_unsure:.2f}", "")
+    totals.add_row("  of it: marked as wrong", f"{stats.hours_marked:.2f}", "")
+    yield totals
+    yield (
+        f"Frames that hold an action: {_percent(stats.frames_active, stats.frames_decoded)} of {stats.frames_decoded} "
+        f"decoded, {_percent(stats.frames_active_kept, stats.frames_kept)} of {stats.frames_kept} kept."
+    )
+    for title, shares in (("game", stats.games), ("channel", stats.channels), ("family", stats.families)):
+        if shares:
+            yield _share_table(title, shares)
+    yield _use_table(stats)
+    if stats.rejects or stats.dropped:
+        dropped = _bare("dropped", "hours", "chunks", "videos")
+        for reason, loss in sorted(stats.rejects.items()):
+            dropped.add_row(_plain(reason), f"{loss.hours:.2f}", str(loss.chunks or ""), str(loss.videos or ""))
+        for reason, count in sorted(stats.dropped.items()):
+            dropped.add_row(_plain(reason), "", "", str(count))
+        yield dropped
+
+
+def card_line(card: Card, dataset: Path) -> str:
+    """Where the card is, and what its owner has not said yet."""
+    if not card.missing:
+        return f"wrote {card.readme}"
+    return f"wrote {card.readme}; it lacks {', '.join(card.missing)}: write them into {dataset / 'release.toml'}"
+
+
+def _share_table(title: str, shares: dict[str, Share]) -> Table:
+    from padtrace.plots import largest
+
+    table = _bare(title, "kept", "decoded", "videos")
+    for name, share in largest(shares):
+        table.add_row(_plain(name), f"{share.hours_kept:.2f}", f"{share.hours_decoded:.2f}", str(share.videos))
+    return table
+
+
+def _use_table(stats: Stats) -> Table:
+    """Buttons and sticks in kept frames; a control that no overlay shows has no numbers."""
+    table = _bare("control", "used", "per minute", "hours known")
+    for name, use in stats.controls.items():
+        numbers = (f"{use.share:.1%}", f"{use.per_minute:.1f}") if use.hours_known else ("", "")
+        table.add_row(name, *numbers, f"{use.hours_known:.2f}")
+    return table
+
+
+def _bare(first: str, *others: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _plain(name: str) -> str:
+    """A name from outside, without the markup of tables."""
+    return escape(name.replace("_", " "))
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "none"

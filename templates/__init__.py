@@ -8,5 +8,6 @@ families    a drawing + a style -> Scene, for the library's own templates
 catalogue   the library, and templates on disk
 importers   skins of overlay programs -> Scene
 draw        Scene + states -> pictures
+sprites     a template -> pictures that a page puts together
 sheet       all templates in one picture
 """

@@ -74,22 +74,27 @@ def draw(raster: Raster, states: States) -> Tensor:
     width, height = raster.size_wh
     device = raster.layers[0].images.device if raster.layers else torch.device("cpu")
     canvas = torch.zeros(len(states), 4, height, width, device=device)
-    inputs = _Inputs.of(states, device)
+    inputs = Inputs.of(states, device)
     for layer in raster.layers:
-        _paint(canvas, _picture_of(layer, inputs, raster.scale), layer.x, layer.y)
+        _paint(canvas, picture_of(layer, inputs, raster.scale), layer.x, layer.y)
     return canvas
 
 
 def draw_rgba(template: Template, states: States, width_px: int) -> np.ndarray:
     """The first of ``states`` as a picture: (H, W, 4) uint8, straight alpha."""
-    premultiplied = draw(rasterise(template, width_px), states[:1])[0].permute(1, 2, 0).numpy()
+    return np.asarray(to_straight(draw(rasterise(template, width_px), states[:1]))[0])
+
+
+def to_straight(pictures: Tensor) -> np.ndarray:
+    """(T, 4, H, W) float32 premultiplied in [0, 1] -> (T, H, W, 4) uint8, straight alpha."""
+    premultiplied = pictures.permute(0, 2, 3, 1).cpu().numpy()
     alpha = premultiplied[..., 3:]
     straight = np.divide(premultiplied[..., :3], alpha, out=np.zeros_like(premultiplied[..., :3]), where=alpha > 0)
     return np.concatenate([straight, alpha], -1).clip(0, 1).__mul__(255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Inputs:
+class Inputs:
     """The states as tensors: buttons (T, 17) bool, triggers (T, 2), sticks (T, 2, 2)."""
 
     buttons: Tensor
@@ -97,7 +102,7 @@ class _Inputs:
     sticks: Tensor
 
     @classmethod
-    def of(cls, states: States, device: torch.device) -> _Inputs:
+    def of(cls, states: States, device: torch.device) -> Inputs:
         arrays = (states.buttons, states.triggers, states.sticks)
         return cls(*(torch.as_tensor(array, device=device) for array in arrays))
 
@@ -115,8 +120,8 @@ class _Inputs:
         return self.value(control).ge(threshold if control in TRIGGERS else 0.5)
 
 
-def _picture_of(layer: Layer, inputs: _Inputs, scale: float) -> Tensor:
-    """The layer's picture in each state: (T or 1, 4, h, w)."""
+def picture_of(layer: Layer, inputs: Inputs, scale: float) -> Tensor:
+    """The layer's picture in each state: (T or 1, 4, h, w) premultiplied."""
     part, images = layer.part, layer.images
     if part.kind == "static":
         return images
@@ -142,12 +147,12 @@ def _picture_of(layer: Layer, inputs: _Inputs, scale: float) -> Tensor:
         offset = value[:, None] * torch.tensor(part.offset, device=images.device) * scale
         return _shift(chosen, offset, torch.ones_like(offset))
     axes = inputs.sticks[:, STICKS.index(part.stick)]
-    chosen = images[_cap_index(part, inputs)]
+    chosen = images[cap_index(part, inputs)]
     offset = axes * torch.tensor(part.travel, device=images.device) * scale
     return _shift(chosen, offset, 1 - (1 - part.squeeze) * axes.abs())
 
 
-def _cap_index(part: Move, inputs: _Inputs) -> Tensor:
+def cap_index(part: Move, inputs: Inputs) -> Tensor:
     """(T,) index into the pictures of a stick: at rest 0, clicked 1, tilted 2 where that looks different."""
     clicked = inputs.pressed(THUMB_OF[part.stick], 0.5)
     if part.off_centre is None:

@@ -28,13 +28,14 @@ class Site:
         """How often a path was asked for."""
         return sum(asked == path for asked, _ in self.asked)
 
-    def feed(self, path: str, videos: list[tuple[str, str]]) -> str:
-        """An RSS feed of (title, path); returns its address."""
+    def feed(self, path: str, videos: list[tuple[str, str]], more: str = "") -> str:
+        """An RSS feed of (title, path), each with ``more`` XML; returns its address."""
         items = "".join(
-            f"<item><title>{escape(title)}</title><link>{escape(self.address + video)}</link></item>"
+            f"<item><title>{escape(title)}</title><link>{escape(self.address + video)}</link>{more}</item>"
             for title, video in videos
         )
-        body = f'<?xml version="1.0"?><rss version="2.0"><channel><title>Feed</title>{items}</channel></rss>'
+        names = 'version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"'
+        body = f'<?xml version="1.0"?><rss {names}><channel><title>Feed</title>{items}</channel></rss>'
         self.answers[path] = lambda request: send(request, 200, body.encode(), "application/rss+xml")
         return self.address + path
 

@@ -57,6 +57,14 @@ def test_a_feed_is_listed_without_asking_for_its_videos(site: Site) -> None:
     assert {path for path, _ in site.asked} == {"/feed.rss"}
 
 
+@pytest.mark.parametrize(
+    ("more", "hours"), [("<itunes:duration>1:30:00</itunes:duration>", 1.5), ("", 0.0)], ids=["told", "not told"]
+)
+def test_a_listing_tells_how_long_its_videos_are(site: Site, more: str, hours: float) -> None:
+    url = site.feed("/feed.rss", [("One", "/1.mp4")], more)
+    assert [video.hours for video in list_videos(Channel(name="c", url=url), frozenset(), QUICK)] == [hours]
+
+
 def test_listing_again_gives_only_what_is_new(site: Site) -> None:
     channel = Channel(name="c", url=site.feed("/feed.rss", [("One", "/1.mp4")]))
     known = frozenset(video.key for video in list_videos(channel, frozenset(), QUICK))
