@@ -1,4 +1,4 @@
-"""Imports point one way: flows -> synthetic, extraction -> templates; only flows knows Prefect."""
+"""Imports point one way: flows -> synthetic, padtrace -> extraction -> templates; only flows knows Prefect."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ FORBIDDEN = {
     "templates": {
         "extraction",
         "synthetic",
+        "padtrace",
         "flows",
         "prefect",
         "yt_dlp",
     },  # what pads look like
     "extraction": {
         "synthetic",
+        "padtrace",
         "flows",
         "prefect",
         "yt_dlp",
     },  # runs without training code
-    "synthetic": {"flows", "prefect", "yt_dlp"},
+    "synthetic": {"padtrace", "flows", "prefect", "yt_dlp"},
+    "padtrace": {"synthetic", "flows", "prefect", "yt_dlp"},  # a trainer reads data without what made it
     "flows": set[str](),  # may import everything
 }
 

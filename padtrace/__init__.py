@@ -1,0 +1,1 @@
+"""What other programs import: ``padtrace.dataset``, the data for training."""
