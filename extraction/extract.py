@@ -421,6 +421,7 @@ class _Job:
             "size": f"{info.width}x{info.height}",
             "game": self.origin.game,
             "template": ",".join(dict.fromkeys(place.template.id for place in self.placements)),
+            "family": ",".join(dict.fromkeys(place.template.family for place in self.placements)),
             "code_version": code_version(),
         }
 

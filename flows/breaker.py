@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from flows.ledger import make_key
-from flows.store import Store
+from padtrace.dataset.store import Store
 
 LONGEST_WAIT_S: Final = 3600.0
 

@@ -219,7 +219,7 @@ def status(
     with faults.told():
         from flows.funnel import by_channel, make_funnel
         from flows.ledger import Ledger
-        from flows.store import open_store
+        from padtrace.dataset.store import open_store
 
         rows = Ledger(open_store(store)).rows()
         if as_json:

@@ -29,7 +29,7 @@ from flows.faults import Kind, VideoFault
 from flows.funnel import order_by_yield
 from flows.ledger import MAX_ATTEMPTS, Ledger, Row
 from flows.publish import extract_and_publish, load
-from flows.store import open_store
+from padtrace.dataset.store import open_store
 
 log = logging.getLogger(__name__)
 

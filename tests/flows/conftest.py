@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.store import Store, open_store
+from padtrace.dataset.store import Store, open_store
 from tests.flows.site import Site, open_site
 
 SECRET = "wJalr-this-key-must-never-be-written"
