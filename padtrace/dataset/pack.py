@@ -28,6 +28,7 @@ from extraction.records import SourceError
 from extraction.shards import SCHEMA_VERSION, SHARD_SCHEMA, append_rows, parquet_writer
 from padtrace.dataset.records import (
     GROUP_ROWS,
+    LABEL_COLUMNS,
     PACKED,
     Chunk,
     Index,
@@ -275,7 +276,7 @@ def _describe(store: Store, name: str) -> Iterator[Chunk]:
     with open_shard(store, name) as file:
         videos = json.loads(file.metadata.metadata[b"videos"])
         try:
-            table = file.read(columns=["video_id", "chunk_index", *Rows.COLUMNS])
+            table = file.read(columns=["video_id", "chunk_index", *LABEL_COLUMNS])
         except (pa.ArrowException, OSError) as error:
             raise unreadable(store.link(name), error) from error
     groups = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])

@@ -42,6 +42,8 @@ INDEX_SCHEMA: Final = pa.schema(
     ]
 )
 
+LABEL_COLUMNS: Final = ("frame_index", "timestamp", *CONTROLS, "confidence")
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -154,14 +156,15 @@ class Rows:
     known: np.ndarray
     confidence: np.ndarray
 
-    COLUMNS = ("frame_index", "timestamp", *CONTROLS, "confidence")
-
     def __len__(self) -> int:
         return len(self.frame_index)
 
+    def __getitem__(self, rows: slice) -> Rows:
+        return Rows(*(getattr(self, field.name)[rows] for field in fields(Rows)))
+
     @classmethod
     def of_table(cls, table: pa.Table) -> Rows:
-        """From the columns ``COLUMNS`` of a shard or of ``actions.parquet``."""
+        """From the columns ``LABEL_COLUMNS`` of a shard or of ``actions.parquet``."""
         sticks = [pc.list_flatten(pc.fill_null(table[name], pa.scalar([0, 0], table[name].type))) for name in STICKS]
         return cls(
             table["frame_index"].to_numpy(),

@@ -86,9 +86,15 @@ def find_reaches(chunks: Sequence[Chunk], needed: int) -> np.ndarray:
     reaches = np.zeros(len(chunks), np.int64)
     for i in range(len(chunks) - 1, -1, -1):
         reaches[i] = len(chunks[i])
-        if i + 1 < len(chunks) and chunks[i + 1].contiguous:
+        if i + 1 < len(chunks) and goes_on(chunks[i], chunks[i + 1]):
             reaches[i] += min(int(reaches[i + 1]), needed)
     return reaches
+
+
+def goes_on(before: Chunk, chunk: Chunk) -> bool:
+    """Whether a chunk begins where another ends. In a selection its neighbour need not be that of the index."""
+    same = before.video_id == chunk.video_id and before.end_frame == chunk.start_frame
+    return chunk.contiguous and same
 
 
 def pack_actions(rows: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,427 @@
+"""A packed dataset for PyTorch: a frame and the actions that follow it.
+
+    from padtrace.dataset import FrameActionStream, SampleOptions
+
+    stream = FrameActionStream("data", SampleOptions(horizon=18, action_shift=3), seed=0)
+    for batch in DataLoader(stream, batch_size=64, num_workers=4):
+        batch["frame"]    # (64, 3, 256, 256) uint8 RGB, the overlay black
+        batch["buttons"]  # (64, 18, 17) bool, named by ``templates.controls.BUTTONS``
+
+A sample is a dictionary:
+
+    frame        (3, 256, 256) uint8 RGB
+    buttons      (T, 17) bool in the order of ``BUTTONS``
+    j_left       (T, 2) float32, x and y in [-1, 1]; negative y is up. j_right the same
+    known        (T, 19) bool in the order of ``CONTROLS``; what the overlay did not show is False or 0 above
+    confidence   (T,) float32
+    video_id     str; frame_index int; timestamp float, seconds; rate float, frames per second: all of the frame
+
+With ``packed``, ``actions`` (T, 25) float32 in the order of ``PACKED_ORDER`` stands for the buttons and sticks, and
+``known`` is (T, 25) like it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from extraction.records import SourceError
+from padtrace.dataset.marks import MARKS_FOLDER, Span, parse_marks
+from padtrace.dataset.records import GROUP_ROWS, LABEL_COLUMNS, PACKED, Chunk, Rows, open_shard, read_index, unreadable
+from padtrace.dataset.samples import SampleOptions, count_samples, find_reaches, find_samples, goes_on, pack_actions
+from padtrace.dataset.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+Sample = dict[str, Any]
+
+BLOCK: Final = 64  # row groups that are shuffled into each other; some 100 MB of JPEGs in each worker
+OPEN_FILES: Final = 64  # for each thread
+CACHED_GROUPS: Final = 8
+READ_THREADS: Final = 4  # a bucket answers late, but many at once
+
+
+class FrameActionDataset(Dataset[Sample]):
+    """All samples by number, in the order of videos and frames.
+
+    For looking things up and for evaluation. Each read costs a row group: to shuffle, ``FrameActionStream`` is several
+    times faster.
+    """
+
+    def __init__(self, where: str | os.PathLike[str], options: SampleOptions | None = None, *, skip_bad: bool = False):
+        """Open the dataset in a folder or below ``s3://bucket/prefix``.
+
+        SourceError where there is no index, or a file that it names is missing or cut short; with ``skip_bad`` what
+        such files hold is left out, with a warning.
+        """
+        self._plan = _make_plan(os.fspath(where), options or SampleOptions(), skip_bad)
+        self._ends = np.cumsum(self._plan.counts)
+        self._readers = _Readers(self._plan)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, number: int) -> Sample:
+        """SourceError where the sample's file turns out damaged."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"expected a sample in 0..{len(self) - 1}, found {number}")
+        group = int(np.searchsorted(self._ends, number, side="right"))
+        read = self._readers.here().group(group)
+        return read.sample(number - int(self._ends[group] - self._plan.counts[group]))
+
+
+class FrameActionStream(IterableDataset[Sample]):
+    """All samples once an epoch, shuffled; each rank and worker has its part of them.
+
+    The order follows from the seed, the epoch, and how many ranks and workers there are. Call ``set_epoch`` before
+    each epoch. Parts differ by at most one sample.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str],
+        options: SampleOptions | None = None,
+        *,
+        seed: int = 0,
+        rank: int | None = None,
+        ranks: int | None = None,
+        skip_bad: bool = False,
+    ):
+        """Open the dataset in a folder or below ``s3://bucket/prefix``; rank and ranks come from torch.distributed.
+
+        SourceError as for ``FrameActionDataset``; with ``skip_bad`` also what turns out damaged later is left out.
+        """
+        super().__init__()
+        self._plan = _make_plan(os.fspath(where), options or SampleOptions(), skip_bad)
+        self._readers = _Readers(self._plan)
+        self._seed = seed
+        spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self._rank = rank if rank is not None else torch.distributed.get_rank() if spread else 0
+        self._ranks = ranks if ranks is not None else torch.distributed.get_world_size() if spread else 1
+        if not 0 <= self._rank < self._ranks:
+            raise ValueError(f"expected a rank in 0..{self._ranks - 1}, found {self._rank}")
+        # Epoch, and the batches of it that are done, and their size: shared with workers that outlive an epoch.
+        self._position = torch.tensor([0, 0, 1]).share_memory_()  # type: ignore[no-untyped-call]
+
+    def __len__(self) -> int:
+        """Samples of this rank in a whole epoch."""
+        begin, end = _share(int(self._plan.counts.sum()), self._rank, self._ranks)
+        return end - begin
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; a position in the same epoch stays."""
+        if epoch != int(self._position[0]):
+            self._position[:] = torch.tensor([epoch, 0, 1])
+
+    def resume(self, epoch: int, batches: int, batch_size: int) -> None:
+        """Go on in an epoch of which this rank has trained ``batches`` batches, as counted by the training loop.
+
+        Everything that decides the order must be as it was: dataset, marks, options, seed, ranks, workers, batch size.
+        """
+        if epoch < 0 or batches < 0 or batch_size < 1:
+            raise ValueError(f"expected a position in training, found epoch {epoch}, {batches} x {batch_size}")
+        self._position[:] = torch.tensor([epoch, batches, batch_size])
+
+    @property
+    def fingerprint(self) -> str:
+        """Keep it in a checkpoint beside the position: equal where dataset, marks, options and seed are."""
+        return self._plan.fingerprint(self._seed)
+
+    def __iter__(self) -> Iterator[Sample]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        epoch, batches, batch_size = self._position.tolist()
+        # The batch that comes next is of the worker whose turn it was, and the new loader asks its first worker.
+        worker = (worker + batches) % workers
+        parts = [self._part_of(other, workers) for other in range(workers)]
+        done = _batches_done([end - begin for begin, end in parts], batches, batch_size)[worker] * batch_size
+        rng = np.random.default_rng([self._seed, epoch])
+        pieces = _cut(rng.permutation(len(self._plan.counts)), self._plan.counts, *parts[worker])
+        with ThreadPoolExecutor(READ_THREADS) as threads:
+            for start in range(0, len(pieces), BLOCK):
+                block = pieces[start : start + BLOCK]
+                size = sum(stop - begin for _, begin, stop in block)
+                order = np.random.default_rng([self._seed, epoch, worker, start]).permutation(size)[done:]
+                done = max(done - size, 0)
+                if len(order):
+                    yield from self._samples_of(threads, block, order)
+
+    def _part_of(self, worker: int, workers: int) -> tuple[int, int]:
+        """The part of the epoch that a worker of this rank has."""
+        return _share(int(self._plan.counts.sum()), self._rank * workers + worker, self._ranks * workers)
+
+    def _samples_of(
+        self, threads: ThreadPoolExecutor, block: Sequence[tuple[int, int, int]], order: np.ndarray
+    ) -> Iterator[Sample]:
+        """The samples of a block. block: (row group, first sample in it, behind its last)."""
+        read = list(threads.map(self._read, [group for group, _, _ in block]))
+        places = [(i, number) for i, (_, begin, stop) in enumerate(block) for number in range(begin, stop)]
+        for place in order.tolist():
+            i, number = places[place]
+            group = read[i]
+            if group is not None:
+                yield group.sample(number)
+
+    def _read(self, group: int) -> _Group | None:
+        try:
+            return self._readers.here().read(group)
+        except SourceError as error:
+            if not self._plan.skip_bad:
+                raise
+            log.warning("left out: %s", error)
+            return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What a dataset holds for these options. Goes to other processes.
+
+    reaches: (C,) see ``find_reaches``. counts: (G,) samples in each row group of all chunks in order. chunk_of: (G,)
+    the chunk of each. first_of: (C,) the first row group of each chunk.
+    """
+
+    where: str
+    options: SampleOptions
+    skip_bad: bool
+    chunks: tuple[Chunk, ...]
+    reaches: np.ndarray
+    spans: Mapping[str, Sequence[Span]]
+    counts: np.ndarray
+    chunk_of: np.ndarray
+    first_of: np.ndarray
+
+    def fingerprint(self, seed: int) -> str:
+        import hashlib
+
+        said = repr((self.options, seed, sorted({chunk.file for chunk in self.chunks}), len(self.chunks)))
+        return hashlib.sha256(said.encode() + self.counts.tobytes()).hexdigest()[:16]
+
+
+def _make_plan(where: str, options: SampleOptions, skip_bad: bool) -> _Plan:
+    store = open_store(where)
+    index = read_index(store)
+    if index is None:
+        raise SourceError(f"expected {store.link('index.parquet')}, found nothing; run `padtrace pack {where}` first")
+    bad = _find_bad_files(store, index.bytes_of, skip_bad)
+    wanted = [chunk for chunk in index.chunks if options.games is None or chunk.game in options.games]
+    chunks = tuple(chunk for chunk in wanted if chunk.file not in bad)
+    needed = options.action_shift + options.horizon
+    reaches = find_reaches(chunks, needed)
+    spans = {
+        name.removesuffix(".json"): parse_marks(data, store.link(f"{MARKS_FOLDER}/{name}"))
+        for name, data in store.read_all(MARKS_FOLDER).items()
+        if name.endswith(".json")
+    }
+    reader = _Reader(store, chunks, reaches)
+    counts = count_samples(chunks, reaches, spans, options, lambda i: reader.rows(i, 0, int(reaches[i])))
+    groups = np.array([len(each) for each in counts], np.int64)
+    return _Plan(
+        where,
+        options,
+        skip_bad,
+        chunks,
+        reaches,
+        spans,
+        np.concatenate(counts) if counts else np.zeros(0, np.int64),
+        np.repeat(np.arange(len(chunks)), groups),
+        np.cumsum(groups) - groups,
+    )
+
+
+def _find_bad_files(store: Store, bytes_of: Mapping[str, int], skip_bad: bool) -> set[str]:
+    """Files of the index that are missing or have another size."""
+    sizes = store.sizes(PACKED)
+    bad: set[str] = set()
+    for file, expected in bytes_of.items():
+        found = sizes.get(file.removeprefix(f"{PACKED}/"))
+        if found != expected:
+            said = (
+                f"expected {expected} bytes at {store.link(file)} as the index says, "
+                f"found {'no file' if found is None else f'{found} bytes'}; bring it back or run `padtrace pack` again"
+            )
+            if not skip_bad:
+                raise SourceError(said)
+            log.warning("left out: %s", said)
+            bad.add(file)
+    return bad
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """A row group that is read. rows: its labels and those that its samples need behind it. at: rows of samples."""
+
+    chunk: Chunk
+    rows: Rows
+    at: np.ndarray
+    jpegs: pa.ChunkedArray
+    options: SampleOptions
+
+    def sample(self, number: int) -> Sample:
+        """One of its samples, decoded."""
+        row = int(self.at[number])
+        first = row + self.options.action_shift
+        actions = self.rows[first : first + self.options.horizon]
+        return {
+            "frame": _decode(self.jpegs[row], self.chunk),
+            **_named(actions, self.options.packed),
+            "confidence": torch.from_numpy(actions.confidence),
+            "video_id": self.chunk.video_id,
+            "frame_index": int(self.rows.frame_index[row]),
+            "timestamp": float(self.rows.timestamp[row]),
+            "rate": self.chunk.rate,
+        }
+
+
+def _named(actions: Rows, packed: bool) -> dict[str, torch.Tensor]:
+    if packed:
+        values, known = pack_actions(actions)
+        return {"actions": torch.from_numpy(values), "known": torch.from_numpy(known)}
+    return {
+        "buttons": torch.from_numpy(actions.buttons),
+        "j_left": torch.from_numpy(actions.sticks[:, 0]),
+        "j_right": torch.from_numpy(actions.sticks[:, 1]),
+        "known": torch.from_numpy(actions.known),
+    }
+
+
+def _decode(jpeg: pa.Scalar, chunk: Chunk) -> torch.Tensor:
+    """(3, 256, 256) uint8 RGB."""
+    if not jpeg.is_valid:
+        raise SourceError(f"expected pictures in {chunk.video_id}, found labels alone; extract it without --no-frames")
+    rgb = cv2.imdecode(np.frombuffer(jpeg.as_buffer(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if rgb is None:
+        raise SourceError(f"expected JPEGs in {chunk.file}, found one that does not decode; pack it again")
+    return torch.from_numpy(rgb).permute(2, 0, 1)
+
+
+class _Reader:
+    """Reads chunks of a dataset. For one thread."""
+
+    def __init__(self, store: Store, chunks: Sequence[Chunk], reaches: np.ndarray) -> None:
+        self._store = store
+        self._chunks = chunks
+        self._reaches = reaches
+        self._open = lru_cache(OPEN_FILES)(lambda name: open_shard(store, name))
+
+    def rows(self, i: int, begin: int, stop: int) -> Rows:
+        """Labels of rows ``begin`` to ``stop`` - 1, counted from the first of chunk ``i``; they go on in the next."""
+        parts: list[Rows] = []
+        while True:
+            chunk = self._chunks[i]
+            if begin < len(chunk):
+                groups = range(begin // GROUP_ROWS, -(-min(stop, len(chunk)) // GROUP_ROWS))
+                table = self._table(chunk, groups, LABEL_COLUMNS)
+                skipped = groups.start * GROUP_ROWS
+                parts.append(Rows.of_table(table)[begin - skipped : stop - skipped])
+            begin, stop, i = max(begin - len(chunk), 0), stop - len(chunk), i + 1
+            if stop <= 0 or i == len(self._chunks) or not goes_on(chunk, self._chunks[i]):
+                return Rows.join(parts)
+
+    def jpegs(self, i: int, begin: int) -> pa.ChunkedArray:
+        """The pictures of the row group that begins with row ``begin`` of chunk ``i``."""
+        return self._table(self._chunks[i], range(begin // GROUP_ROWS, begin // GROUP_ROWS + 1), ("frame",))["frame"]
+
+    def _table(self, chunk: Chunk, groups: range, columns: Sequence[str]) -> pa.Table:
+        file: pq.ParquetFile = self._open(chunk.file)
+        wanted = [chunk.row_group + group for group in groups]
+        try:
+            table = file.read_row_groups(wanted, columns=list(columns), use_threads=False)
+        except (pa.ArrowException, OSError, IndexError) as error:
+            raise unreadable(self._store.link(chunk.file), error) from error
+        expected = min(groups.stop * GROUP_ROWS, len(chunk)) - groups.start * GROUP_ROWS
+        if len(table) != expected:
+            raise SourceError(
+                f"expected {expected} rows of chunk {chunk.chunk_index} of {chunk.video_id} in "
+                f"{self._store.link(chunk.file)}, found {len(table)}; run `padtrace pack` again"
+            )
+        return table
+
+
+class _Readers:
+    """A reader for each thread of each process."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._local = threading.local()
+
+    def __getstate__(self) -> _Plan:
+        return self._plan
+
+    def __setstate__(self, plan: _Plan) -> None:
+        self.__init__(plan)  # type: ignore[misc]
+
+    def here(self) -> _GroupReader:
+        """That of this thread. After a fork files are opened again."""
+        if getattr(self._local, "pid", None) != os.getpid():
+            self._local.pid = os.getpid()
+            self._local.reader = _GroupReader(self._plan)
+        reader: _GroupReader = self._local.reader
+        return reader
+
+
+class _GroupReader:
+    """Reads row groups by their number."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._reader = _Reader(open_store(plan.where), plan.chunks, plan.reaches)
+        self.group = lru_cache(CACHED_GROUPS)(self.read)
+        """The same, remembered for a while."""
+
+    def read(self, group: int) -> _Group:
+        """Row group ``group`` of the plan; SourceError where its file is damaged."""
+        plan = self._plan
+        i = int(plan.chunk_of[group])
+        chunk, begin = plan.chunks[i], (group - int(plan.first_of[i])) * GROUP_ROWS
+        stop = min(begin + GROUP_ROWS, len(chunk))
+        behind = plan.options.action_shift + plan.options.horizon
+        rows = self._reader.rows(i, begin, min(stop + behind, int(plan.reaches[i])))
+        at = find_samples(rows, 0, stop - begin, plan.spans.get(chunk.video_id, ()), plan.options)
+        if len(at) != plan.counts[group]:
+            raise SourceError(
+                f"expected {plan.counts[group]} samples in a part of {chunk.file}, found {len(at)}; open it again"
+            )
+        return _Group(chunk, rows, at, self._reader.jpegs(i, begin), plan.options)
+
+
+def _share(total: int, part: int, parts: int) -> tuple[int, int]:
+    """The half-open span of one of several equal parts."""
+    return total * part // parts, total * (part + 1) // parts
+
+
+def _batches_done(samples: Sequence[int], batches: int, batch_size: int) -> list[int]:
+    """Of ``batches`` batches that a loader gave, asking its workers in turn, how many came from each."""
+    left = [-(-each // batch_size) for each in samples]
+    done = [0] * len(samples)
+    rounds = min(batches // len(samples), min(left))
+    done = [rounds] * len(samples)
+    rest = batches - rounds * len(samples)
+    while rest > 0 and any(done[worker] < left[worker] for worker in range(len(samples))):
+        for worker in range(len(samples)):
+            if rest and done[worker] < left[worker]:
+                done[worker] += 1
+                rest -= 1
+    return done
+
+
+def _cut(order: np.ndarray, counts: np.ndarray, begin: int, end: int) -> list[tuple[int, int, int]]:
+    """Samples ``begin`` to ``end`` - 1 of row groups in ``order``: (row group, first sample in it, behind its last)."""
+    ends = np.cumsum(counts[order])
+    starts = ends - counts[order]
+    inside = np.flatnonzero((ends > begin) & (starts < end) & (counts[order] > 0))
+    return [
+        (int(order[i]), int(max(begin - starts[i], 0)), int(min(end, ends[i]) - starts[i])) for i in inside.tolist()
+    ]
