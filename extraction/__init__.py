@@ -10,6 +10,7 @@ evidence    panel + template + the video's own rest picture -> the parser's inpu
 parse       input -> raw readings (SegFormer)
 normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
 filters     chunk -> Reject | None
+leak        small frames + labels -> masks that hide all that tells the labels
 shards      labels and frames <-> Parquet
 extract     the chain for one video
 logs        controller logs of three formats -> one state per video frame

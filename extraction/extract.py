@@ -33,6 +33,17 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from extraction.filters import CHUNK_S, Reject, chunk_indices, find_active, judge_chunk
+from extraction.leak import (
+    MIN_PAIRS,
+    WIDEN_PX,
+    Mask,
+    choose_pairs,
+    find_leak,
+    find_strength,
+    label_changes,
+    picture_changes,
+    widen_masks,
+)
 from extraction.normalise import (
     Calibration,
     apply_calibration,
@@ -43,6 +54,7 @@ from extraction.normalise import (
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
 from extraction.shards import (
     ACTIONS_SCHEMA,
+    FRAME_SIDE,
     REJECTS_SCHEMA,
     SCHEMA_VERSION,
     SHARD_SCHEMA,
@@ -63,7 +75,6 @@ log = logging.getLogger(__name__)
 BATCH: Final = 64  # frames that go to the parser together
 WORKERS: Final = os.cpu_count() or 1  # batches that are read at once
 ROW_GROUP: Final = 256  # frames of a chunk that are in memory together, some 3 MB of pictures
-FRAME_SIDE: Final = 256
 JPEG_QUALITY: Final = 90
 # Around the overlay's box: skins bleed, and a placement is some pixels off.
 MASK_MARGIN: Final = 0.04
@@ -275,7 +286,9 @@ class _Job:
         with (partial / "spool").open("w+b") as spool:
             raw = self._read(spool)
             labels, calibration = self._label(raw)
-            chunks = self._write_chunks(partial, labels, spool, raw.jpeg_bytes)
+            frames = _Frames(spool, raw.jpeg_bytes, self._masks())
+            closed = frames.close_leak(labels) if self.options.frames else True
+            chunks = self._write_chunks(partial, labels, frames, closed)
         last_s = float(labels.pts_s[-1])
         return {
             "placements": [describe_placement(place, self.video.info, last_s) for place in self.placements],
@@ -283,6 +296,7 @@ class _Job:
             "video": _describe_video(self.video.info),
             "frames": _count_frames(self.video, labels),
             "unknown": [name for i, name in enumerate(CONTROLS) if not labels.known[:, i].any()],
+            "masks": [[columns.start, rows.start, columns.stop, rows.stop] for rows, columns in frames.masks],
             "calibration": calibration.as_json(),
             "chunks": chunks,
         }
@@ -291,7 +305,7 @@ class _Job:
         """The one pass: this thread decodes, the others read overlays and pack pictures."""
         size_wh = (self.video.info.width, self.video.info.height)
         readers = [self.parser.open(place, size_wh) for place in self.placements]
-        masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
+        masks = self._masks()
         shown = self._shown()
         gathered: list[_Raw] = []
         pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
@@ -344,6 +358,10 @@ class _Job:
             done = (pts_s - self.video.info.start_s) / self.video.info.duration_s
             self.on_progress(min(max(done, 0.0), 1.0))
 
+    def _masks(self) -> list[Mask]:
+        size_wh = (self.video.info.width, self.video.info.height)
+        return [mask_box(place.box_xywh, size_wh) for place in self.placements]
+
     def _shown(self) -> np.ndarray:
         """Which controls each placement shows: (N + 1, 19) bool; the last row is "no placement"."""
         shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)
@@ -368,25 +386,27 @@ class _Job:
         )
         return labels, calibration
 
-    def _write_chunks(
-        self, partial: Path, labels: Labels, spool: BinaryIO, jpeg_bytes: np.ndarray
-    ) -> list[dict[str, Any]]:
-        """Judge chunk by chunk; all go to the actions, kept ones to the shard. Returns the report on them."""
+    def _write_chunks(self, partial: Path, labels: Labels, frames: _Frames, closed: bool) -> list[dict[str, Any]]:
+        """Judge chunk by chunk; all go to the actions, kept ones to the shard. Returns the report on them.
+
+        closed: whether the masks cover all that tells the labels.
+        """
         chunks = chunk_indices(labels.pts_s)
         active = find_active(labels.buttons, labels.sticks)
         spans = _runs(chunks)
         verdicts = [judge_chunk(active[rows], labels.covered[rows], self.options.active_fraction) for rows in spans]
+        if not closed:
+            leak = Reject(Reason.LEAK, f"pixels more than {WIDEN_PX} px beside the mask change with the labels")
+            verdicts = [verdict or leak for verdict in verdicts]
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()) as actions:
             for rows in spans:
                 append_rows(actions, make_actions(labels[rows]))
         kept = [rows for rows, verdict in zip(spans, verdicts, strict=True) if verdict is None]
         if kept:
             with parquet_writer(partial / "shard.parquet", SHARD_SCHEMA, self._metadata()) as shard:
-                starts = np.concatenate([[0], jpeg_bytes.cumsum()])
                 for rows in (portion for span in kept for portion in _portions(span)):
-                    spool.seek(int(starts[rows.start]))
-                    frames = self._load_frames(spool, jpeg_bytes[rows])
-                    append_rows(shard, make_shard(self.video_id, int(chunks[rows.start]), labels[rows], frames))
+                    jpegs = frames.load(rows) if self.options.frames else None
+                    append_rows(shard, make_shard(self.video_id, int(chunks[rows.start]), labels[rows], jpegs))
         start_s = float(labels.pts_s[0])
         report = [
             _describe_chunk(int(chunks[rows.start]), start_s, active[rows], verdict)
@@ -400,10 +420,6 @@ class _Job:
         if rejected:
             self._write_rejects(partial, rejected)
         return report
-
-    def _load_frames(self, spool: BinaryIO, lengths: np.ndarray) -> pa.Array | None:
-        """The next frames of the spool, as JPEGs."""
-        return join_blobs(spool.read(int(lengths.sum())), lengths) if self.options.frames else None
 
     def _write_rejects(self, partial: Path, rows: Sequence[dict[str, Any]]) -> None:
         with parquet_writer(partial / "rejects.parquet", REJECTS_SCHEMA, self._metadata()) as writer:
@@ -426,7 +442,53 @@ class _Job:
         }
 
 
-def mask_box(box_xywh: tuple[int, int, int, int], frame_wh: tuple[int, int]) -> tuple[slice, slice]:
+class _Frames:
+    """The small frames of a video, as JPEGs in a spool, each blacked out by the masks that held when it was packed."""
+
+    def __init__(self, spool: BinaryIO, jpeg_bytes: np.ndarray, masks: list[Mask]) -> None:
+        self.masks = masks
+        self._spool = spool
+        self._bytes = jpeg_bytes
+        self._starts = np.concatenate([[0], jpeg_bytes.cumsum()])
+        self._widened = False
+
+    def close_leak(self, labels: Labels) -> bool:
+        """Widen the masks over pixels that tell the labels; False where they lie too far off."""
+        pairs = choose_pairs(labels.buttons, labels.sticks)
+        if len(pairs) < MIN_PAIRS:
+            return True
+        pixels = np.stack([picture_changes(self._grey(row - 1), self._grey(row)) for row in pairs.tolist()])
+        strength = find_strength(pixels, label_changes(labels.buttons, labels.sticks)[pairs - 1])
+        leak = find_leak(strength, self.masks)
+        if not leak.any():
+            return True
+        wider = widen_masks(self.masks, leak)
+        if wider is None:
+            return False
+        log.info("%d pixels beside the overlay told the labels; masks widened to %s", leak.sum(), wider)
+        self.masks, self._widened = wider, True
+        return True
+
+    def load(self, rows: slice) -> pa.Array:
+        """Consecutive frames as JPEGs."""
+        if self._widened:
+            jpegs = [
+                _encode(_black_out(self._decode(row, cv2.IMREAD_COLOR), self.masks))
+                for row in range(rows.start, rows.stop)
+            ]
+            return join_blobs(b"".join(jpegs), np.array([len(jpeg) for jpeg in jpegs], np.int64))
+        self._spool.seek(int(self._starts[rows.start]))
+        return join_blobs(self._spool.read(int(self._bytes[rows].sum())), self._bytes[rows])
+
+    def _grey(self, row: int) -> np.ndarray:
+        return self._decode(row, cv2.IMREAD_GRAYSCALE)
+
+    def _decode(self, row: int, how: int) -> np.ndarray:
+        self._spool.seek(int(self._starts[row]))
+        return np.asarray(cv2.imdecode(np.frombuffer(self._spool.read(int(self._bytes[row])), np.uint8), how))
+
+
+def mask_box(box_xywh: tuple[int, int, int, int], frame_wh: tuple[int, int]) -> Mask:
     """Rows and columns of the small frame that an overlay may touch: its box and a margin, rounded out."""
     spans = []
     for start, length, frame in zip(box_xywh[:2], box_xywh[2:], frame_wh, strict=True):
@@ -449,17 +511,22 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
     return readers[batch.place].read(before, batch.crops)
 
 
-def _pack_batch(batch: _Batch, masks: Sequence[tuple[slice, slice]]) -> list[bytes]:
+def _pack_batch(batch: _Batch, masks: Sequence[Mask]) -> list[bytes]:
     """Black out every placement's box, whenever it holds (a span's ends are not exact), and pack as JPEG."""
-    jpegs = []
-    for thumbnail in batch.thumbnails:
-        for rows, columns in masks:
-            thumbnail[rows, columns] = 0
-        bgr = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR)
-        ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        assert ok, "a uint8 picture always encodes"
-        jpegs.append(data.tobytes())
-    return jpegs
+    return [_encode(cv2.cvtColor(_black_out(each, masks), cv2.COLOR_RGB2BGR)) for each in batch.thumbnails]
+
+
+def _black_out(picture: np.ndarray, masks: Sequence[Mask]) -> np.ndarray:
+    """The picture itself, changed in place."""
+    for mask in masks:
+        picture[mask] = 0
+    return picture
+
+
+def _encode(bgr: np.ndarray) -> bytes:
+    ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    assert ok, "a uint8 picture always encodes"
+    return bytes(data.tobytes())
 
 
 def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np.ndarray) -> _Raw:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from templates.controls import BUTTONS, CONTROLS, STICKS
 
 SCHEMA_VERSION: Final = "1"
+FRAME_SIDE: Final = 256  # of a frame, in pixels
 
 _STICK: Final = pa.list_(pa.float32(), 2)
 _LABELS: Final = [*((name, pa.bool_()) for name in BUTTONS), *((name, _STICK) for name in STICKS)]

@@ -39,6 +39,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from extraction.records import SourceError
+from extraction.shards import FRAME_SIDE
 from padtrace.dataset.marks import MARKS_FOLDER, Span, parse_marks
 from padtrace.dataset.records import GROUP_ROWS, LABEL_COLUMNS, PACKED, Chunk, Rows, open_shard, read_index, unreadable
 from padtrace.dataset.samples import SampleOptions, count_samples, find_reaches, find_samples, goes_on, pack_actions
@@ -301,10 +302,12 @@ def _decode(jpeg: pa.Scalar, chunk: Chunk) -> torch.Tensor:
     """(3, 256, 256) uint8 RGB."""
     if not jpeg.is_valid:
         raise SourceError(f"expected pictures in {chunk.video_id}, found labels alone; extract it without --no-frames")
-    rgb = cv2.imdecode(np.frombuffer(jpeg.as_buffer(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    if rgb is None:
-        raise SourceError(f"expected JPEGs in {chunk.file}, found one that does not decode; pack it again")
-    return torch.from_numpy(rgb).permute(2, 0, 1)
+    bgr = cv2.imdecode(np.frombuffer(jpeg.as_buffer(), np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None or bgr.shape != (FRAME_SIDE, FRAME_SIDE, 3):
+        raise SourceError(f"expected JPEGs of {FRAME_SIDE}x{FRAME_SIDE} in {chunk.file}, found another; pack it again")
+    planes = np.empty((3, FRAME_SIDE, FRAME_SIDE), np.uint8)
+    cv2.split(bgr, [planes[2], planes[1], planes[0]])
+    return torch.from_numpy(planes)
 
 
 class _Reader:
