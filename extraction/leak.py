@@ -66,7 +66,7 @@ def find_leak(strength: np.ndarray, masks: Sequence[Mask]) -> np.ndarray:
     distance = _distance(strength.shape, masks)
     near = (distance > 0) & (distance <= NEAR_PX)
     around = strength[(distance > NEAR_PX) & (distance <= FAR_PX)]
-    usual = float(np.quantile(around, 0.99)) if around.size else 0.0
+    usual = float(np.quantile(around, 0.95)) if around.size else 0.0
     return np.asarray(near & (strength > max(LIMIT, RATIO * usual)))
 
 

@@ -30,7 +30,7 @@ def held_at_random() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wandering game under a translucent lamp with soft edges, white while a button is held, compressed as streams."""
+    """A wandering game under a translucent lamp with soft edges, white while a button is held; a stream's quality."""
     rng = np.random.default_rng(1)
     width, height = SIZE_WH
     game = cv2.resize(
@@ -121,10 +121,11 @@ def test_a_box_that_is_far_too_small_drops_the_video(
     x, y, w, h = BOX_XYWH
     monkeypatch.setattr(BOX_OF_LAMP, (x, y, w // 2, h))
     outcome = extract(video, tmp_path)
-    assert {chunk["reason"] for chunk in outcome.report["chunks"]} == {"leak"}
+    reasons = [chunk["reason"] for chunk in outcome.report["chunks"]]
+    assert "leak" in reasons and None not in reasons
     assert not (tmp_path / "shards" / f"{outcome.video_id}.parquet").exists()
     rejects = pq.read_table(tmp_path / "rejects" / f"{outcome.video_id}.parquet")
-    assert set(rejects["reason"].to_pylist()) == {"leak"} and "10 px" in rejects["detail"][0].as_py()
+    assert rejects["reason"].to_pylist() == reasons
 
 
 MASK = (slice(100, 140), slice(60, 120))
