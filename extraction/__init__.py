@@ -10,8 +10,10 @@ evidence    panel + template + the video's own rest picture -> the parser's inpu
 parse       input -> raw readings (SegFormer)
 normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
 filters     chunk -> Reject | None
-leak        small frames + labels -> masks that hide all that tells the labels
 shards      labels and frames <-> Parquet
+leak        pixels beside the mask + labels -> does the mask hide all?
+spool       small frames: blacked out, packed, kept until they are wanted
+outputs     labels and frames of one video -> its files
 extract     the chain for one video
 logs        controller logs of three formats -> one state per video frame
 onsets      when presses begin and end

@@ -51,7 +51,7 @@ def find_strength(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     centred = labels - labels.mean(0)
     spread = np.linalg.norm(centred, axis=0)
     centred = centred[:, spread > 0] / spread[spread > 0]
-    strength = np.zeros(pixels.shape[1:], np.float32)
+    strength: np.ndarray = np.zeros(pixels.shape[1:], np.float32)
     if centred.shape[1]:
         for row in range(len(strength)):  # a row at a time keeps memory low
             moved = pixels[:, row].astype(np.float32)
@@ -80,7 +80,7 @@ def widen_masks(masks: Sequence[Mask], leak: np.ndarray) -> list[Mask] | None:
 
 def picture_changes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """(256, 256) int8 change of grey, limited."""
-    return np.clip(after.astype(np.int16) - before, -CLIP, CLIP).astype(np.int8)
+    return np.asarray(np.clip(after.astype(np.int16) - before, -CLIP, CLIP), np.int8)
 
 
 def _distance(shape: tuple[int, ...], masks: Sequence[Mask]) -> np.ndarray:

@@ -7,6 +7,7 @@ marks       spans of a video that a person marked as wrong
 samples     which samples there are: a frame and the actions that follow it
 loader      samples for PyTorch, by number or as a shuffled stream
 nitrogen    export to the folder layout of the public NitroGen dataset
+recording   import of a recorder's pictures and log
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def _pack(
     min_bytes: int,
     target_bytes: int,
 ) -> Packing:
-    sources = [source for source in _read_sources(store, on_bad) if source.video_id not in damaged]
+    sources = list(_read_sources(store, damaged, on_bad))
     before = read_index(store) or Index((), {})
     there = store.sizes(PACKED)
     whole = {name for name, size in there.items() if before.bytes_of.get(f"{PACKED}/{name}", size) == size}
@@ -145,17 +145,20 @@ def _pack(
     return Packing(len(index.bytes_of), written, len(index.chunks), seconds)
 
 
-def _read_sources(store: Store, on_bad: Callable[[SourceError], None] | None) -> Iterator[_Source]:
+def _read_sources(store: Store, damaged: set[str], on_bad: Callable[[SourceError], None] | None) -> Iterator[_Source]:
+    """The shards that can be read; of the others ``damaged`` holds the ids, so that each is told once."""
     for name in store.names(SHARDS):
-        if not name.endswith(".parquet"):
+        video_id = name.removesuffix(".parquet")
+        if video_id == name or video_id in damaged:
             continue
         try:
             with open_shard(store, f"{SHARDS}/{name}") as file:
-                yield _describe_source(name.removesuffix(".parquet"), file, store.link(f"{SHARDS}/{name}"))
+                yield _describe_source(video_id, file, store.link(f"{SHARDS}/{name}"))
         except SourceError as error:
             if on_bad is None:
                 raise
             on_bad(error)
+            damaged.add(video_id)
 
 
 def _describe_source(video_id: str, file: pq.ParquetFile, where: str) -> _Source:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import extraction.extract
+import extraction.spool
 from extraction.extract import ExtractOptions, Outcome, extract_video
 from extraction.leak import find_leak, find_strength, widen_masks
 from tests.extraction.conftest import LampParser, find_lamp, write_video
@@ -88,8 +88,8 @@ def lamp_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction.extract, "MASK_MARGIN", 0.0)
-    monkeypatch.setattr(extraction.extract, "MASK_MARGIN_PX", 0)
+    monkeypatch.setattr(extraction.spool, "MASK_MARGIN", 0.0)
+    monkeypatch.setattr(extraction.spool, "MASK_MARGIN_PX", 0)
 
 
 def test_a_probe_beside_the_mask_does_no_better_than_chance(video: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_without_margin_and_check_the_probe_tells_the_button(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_margin(monkeypatch)
-    monkeypatch.setattr(extraction.extract, "find_leak", lambda strength, masks: np.zeros_like(strength, bool))
+    monkeypatch.setattr(extraction.spool, "find_leak", lambda strength, masks: np.zeros_like(strength, bool))
     score = probe_score(tmp_path, extract(video, tmp_path))
     assert score > 0.8
 
