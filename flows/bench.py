@@ -21,13 +21,19 @@ from typing import Final
 from unittest.mock import patch
 
 import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+
+from templates.controls import BUTTONS, CONTROLS, STICKS
 
 SAMPLE: Final = Path("sample/video.mp4")
 SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
+LOAD_SAMPLES, LOAD_SLOW_SAMPLES, LOAD_ROUNDS = 4000, 50, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ def measure(folder: Path) -> Table:
     pairs_per_s = _in_child("render", str(RENDER_GROUPS))["pairs_per_s"]
     templates = _in_child("library")
     orchestration = _in_child("orchestrate", str(FLOW_VIDEOS))
+    loading = _in_child("load", str(long), str(folder / long.stem))
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
 
@@ -79,6 +86,14 @@ def measure(folder: Path) -> Table:
     table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
     table.add_row(f"flow over {FLOW_VIDEOS} videos, stages stubbed out", f"{orchestration['per_video_s']:.2f} s/video")
     table.add_row("memory that its second half added", f"{orchestration['growth_mib']:.0f} MiB")
+    table.add_section()
+    stream = loading["stream"]
+    table.add_row(f"samples of {LONG_S:.0f} s from the shuffled stream, one process", f"{stream:.0f} samples/s")
+    table.add_row("of the speed of bare JPEG decoding", f"{stream / loading['jpeg']:.2f}")
+    table.add_row("to a recorder's PNG and JSONL, shuffled", f"{stream / loading['png']:.1f} x")
+    table.add_row("to seeking in the MP4", f"{stream / loading['mp4']:.1f} x")
+    table.add_row("to the NitroGen layout with the MP4", f"{stream / loading['nitrogen']:.1f} x")
+    table.add_row("samples by number, at random, to the stream", f"{loading['by_number'] / stream:.2f}")
     return table
 
 
@@ -167,6 +182,126 @@ def _library() -> dict[str, float]:
     return {"count": len(templates), "load_s": loaded - started, "draw_s": time.perf_counter() - loaded}
 
 
+def _load(video: str, dataset: str) -> dict[str, float]:
+    """Samples a second, shuffled, of the same 10 minutes: from the stream, and in the ways that trainers have now.
+
+    Reading a PNG, or seeking, costs the same for every frame, so that these read a part of the frames only.
+    """
+    import cv2
+    import torch
+    from torch.utils.data import DataLoader
+
+    from padtrace.dataset import FrameActionDataset, FrameActionStream
+    from padtrace.dataset.nitrogen import export_nitrogen
+    from padtrace.dataset.pack import pack
+    from padtrace.dataset.store import open_store
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    pack(open_store(dataset))
+    by_number = FrameActionDataset(dataset)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(by_number), size=LOAD_SAMPLES)
+    frames = np.array([by_number[i]["frame_index"] for i in drawn[:LOAD_SLOW_SAMPLES]])
+    loader = DataLoader(FrameActionStream(dataset), batch_size=64)
+    shard = pq.ParquetFile(next(Path(dataset, "shards").glob("*.parquet")))
+    jpegs = [jpeg.as_py() for jpeg in shard.read_row_group(0, columns=["frame"])["frame"]] * (LOAD_SAMPLES // 256 + 1)
+    export_nitrogen(Path(dataset), Path(dataset, "nitrogen"))
+    recording = Path(dataset, "recording")
+    seeker = _Seeker(Path(video))
+    _write_recording(recording, seeker, frames, shard)
+    actions = _recorded_actions(recording)
+
+    def read_stream() -> None:
+        for seen, batch in enumerate(loader):
+            if seen * len(batch["frame"]) > LOAD_SAMPLES:
+                break
+
+    def decode_jpegs() -> None:
+        for jpeg in jpegs[:LOAD_SAMPLES]:
+            cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+    chunks = {int(path.name[-4:]): path for path in Path(dataset, "nitrogen").glob("actions/*/*/*_chunk_*")}
+    fast = {
+        "stream": (read_stream, LOAD_SAMPLES),
+        "jpeg": (decode_jpegs, LOAD_SAMPLES),
+        "by_number": (lambda: [by_number[int(i)] for i in drawn[: LOAD_SAMPLES // 8]], LOAD_SAMPLES // 8),
+    }
+    slow = {
+        "png": (lambda: [(_read_png(recording, i), actions[i + 1 : i + 17]) for i in frames], len(frames)),
+        "mp4": (lambda: [(seeker.read(i), actions[i + 1 : i + 17]) for i in frames], len(frames)),
+        "nitrogen": (lambda: [(seeker.read(i), _nitrogen_actions(chunks, i)) for i in frames], len(frames)),
+    }
+    speeds: dict[str, list[float]] = {}
+    for _ in range(LOAD_ROUNDS):  # in turn, so that other work on the machine slows all of them
+        for name, (read, count) in (fast | slow).items():
+            started = time.perf_counter()
+            read()
+            speeds.setdefault(name, []).append(count / (time.perf_counter() - started))
+    return {name: float(np.median(each)) for name, each in speeds.items()}
+
+
+class _Seeker:
+    """Frames of a video by their number, as a trainer reads them from an MP4: seek, decode up to it, make it small."""
+
+    def __init__(self, video: Path) -> None:
+        self._container = av.open(str(video))
+        self._stream = self._container.streams.video[0]
+        self._ticks = float(1 / ((self._stream.average_rate or 60) * (self._stream.time_base or 1)))
+
+    def read(self, number: int, side: int = 256) -> np.ndarray:
+        import cv2
+
+        tick = round(number * self._ticks) + (self._stream.start_time or 0)
+        self._container.seek(tick, stream=self._stream)
+        for frame in self._container.decode(self._stream):
+            if frame.pts is not None and frame.pts >= tick - self._ticks / 2:
+                rgb = frame.to_ndarray(format="rgb24")
+                return rgb if not side else cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA)
+        raise EOFError(f"no frame {number}")
+
+
+def _write_recording(folder: Path, seeker: _Seeker, frames: np.ndarray, shard: pq.ParquetFile) -> None:
+    """What a recorder keeps: pictures of full size (only those that are asked for), and a line for every frame."""
+    import cv2
+
+    (folder / "frames").mkdir(parents=True)
+    for number in frames.tolist():
+        rgb = seeker.read(number, 0)
+        cv2.imwrite(str(folder / "frames" / f"frame_{number:06d}.png"), rgb[..., ::-1])
+    rows = shard.read(columns=["frame_index", "timestamp", *CONTROLS]).to_pylist()
+    with (folder / "actions.jsonl").open("w") as file:
+        for row in rows:
+            sticks = {name: row[name] or [0.0, 0.0] for name in STICKS}
+            buttons = [float(bool(row[name])) for name in BUTTONS]
+            line = {"frame_id": row["frame_index"], "timestamp": row["timestamp"], **sticks, "buttons": buttons}
+            file.write(json.dumps(line) + "\n")
+
+
+def _recorded_actions(folder: Path) -> np.ndarray:
+    """(T, 17) bool, as large as the last frame asks; read once, as a trainer would."""
+    from extraction.logs import read_recorder
+
+    log = read_recorder(folder / "actions.jsonl")
+    held = np.zeros((int(log.frame_index[-1]) + 1, len(BUTTONS)), bool)
+    held[log.frame_index] = log.buttons
+    return held
+
+
+def _read_png(folder: Path, number: int) -> np.ndarray:
+    import cv2
+
+    bgr = np.asarray(cv2.imread(str(folder / "frames" / f"frame_{number:06d}.png")))
+    return np.asarray(cv2.resize(bgr, (256, 256), interpolation=cv2.INTER_AREA)[..., ::-1])
+
+
+def _nitrogen_actions(chunks: dict[int, Path], number: int) -> pa.Table:
+    """The actions behind a frame, from its chunk's folder: 20 s at the 60 frames per second of the sample."""
+    folder = chunks[number // 1200]
+    start = json.loads((folder / "metadata.json").read_bytes())["original_video"]["start_frame"]
+    return pq.read_table(folder / "actions_processed.parquet").slice(number - start + 1, 16)
+
+
 def _orchestrate(count: str) -> dict[str, float]:
     """The flow ``extract`` on a server of its own, on SQLite, over videos whose stages do nothing."""
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"  # read when Prefect is imported
@@ -215,6 +350,7 @@ _CHILDREN: Final[dict[str, Callable[..., dict[str, float]]]] = {
     "render": _render,
     "library": _library,
     "orchestrate": _orchestrate,
+    "load": _load,
 }
 
 if __name__ == "__main__":
