@@ -33,7 +33,7 @@ SAMPLE: Final = Path("sample/video.mp4")
 SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
-LOAD_SAMPLES, LOAD_SLOW_SAMPLES, LOAD_ROUNDS = 4000, 50, 3
+LOAD_SAMPLES, LOAD_SLOW_SAMPLES, LOAD_ROUNDS = 4000, 30, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def _load(video: str, dataset: str) -> dict[str, float]:
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(by_number), size=LOAD_SAMPLES)
     frames = np.array([by_number[i]["frame_index"] for i in drawn[:LOAD_SLOW_SAMPLES]])
-    loader = DataLoader(FrameActionStream(dataset), batch_size=64)
+    loader = DataLoader(FrameActionStream(dataset, batch_size=64), batch_size=None)
     shard = pq.ParquetFile(next(Path(dataset, "shards").glob("*.parquet")))
     jpegs = [jpeg.as_py() for jpeg in shard.read_row_group(0, columns=["frame"])["frame"]] * (LOAD_SAMPLES // 256 + 1)
     export_nitrogen(Path(dataset), Path(dataset, "nitrogen"))

@@ -2,19 +2,20 @@
 
     from padtrace.dataset import FrameActionStream, SampleOptions
 
-    stream = FrameActionStream("data", SampleOptions(horizon=18, action_shift=3), seed=0)
-    for batch in DataLoader(stream, batch_size=64, num_workers=4):
+    stream = FrameActionStream("data", SampleOptions(horizon=18, action_shift=3), batch_size=64, seed=0)
+    for batch in DataLoader(stream, batch_size=None, num_workers=4):  # the stream makes the batches
         batch["frame"]    # (64, 3, 256, 256) uint8 RGB, the overlay black
-        batch["buttons"]  # (64, 18, 17) bool, named by ``templates.controls.BUTTONS``
+        batch["buttons"]  # (64, 18, 17) bool, in the order of ``templates.controls.BUTTONS``
 
-A sample is a dictionary:
+A sample is a dictionary; a batch has one more axis in front, and lists of what is no tensor here:
 
     frame        (3, 256, 256) uint8 RGB
     buttons      (T, 17) bool in the order of ``BUTTONS``
     j_left       (T, 2) float32, x and y in [-1, 1]; negative y is up. j_right the same
     known        (T, 19) bool in the order of ``CONTROLS``; what the overlay did not show is False or 0 above
     confidence   (T,) float32
-    video_id     str; frame_index int; timestamp float, seconds; rate float, frames per second: all of the frame
+    video_id     str
+    frame_index  () int64; timestamp () float64, s; rate () float64, frames per second: all of the frame
 
 With ``packed``, ``actions`` (T, 25) float32 in the order of ``PACKED_ORDER`` stands for the buttons and sticks, and
 ``known`` is (T, 25) like it.
@@ -22,6 +23,7 @@ With ``packed``, ``actions`` (T, 25) float32 in the order of ``PACKED_ORDER`` st
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -80,15 +82,16 @@ class FrameActionDataset(Dataset[Sample]):
         if not 0 <= number < len(self):
             raise IndexError(f"expected a sample in 0..{len(self) - 1}, found {number}")
         group = int(np.searchsorted(self._ends, number, side="right"))
-        read = self._readers.here().group(group)
-        return read.sample(number - int(self._ends[group] - self._plan.counts[group]))
+        first = int(self._ends[group] - self._plan.counts[group])
+        batch = _make_batch([(self._readers.here().group(group), number - first)], self._plan.options)
+        return {name: values[0] for name, values in batch.items()}
 
 
 class FrameActionStream(IterableDataset[Sample]):
-    """All samples once an epoch, shuffled; each rank and worker has its part of them.
+    """Batches of all samples, each once an epoch, shuffled; each rank and worker has its part of them.
 
     The order follows from the seed, the epoch, and how many ranks and workers there are. Call ``set_epoch`` before
-    each epoch. Parts differ by at most one sample.
+    each epoch. Parts differ by at most one sample; the last batch of each worker is what is left.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class FrameActionStream(IterableDataset[Sample]):
         where: str | os.PathLike[str],
         options: SampleOptions | None = None,
         *,
+        batch_size: int,
         seed: int = 0,
         rank: int | None = None,
         ranks: int | None = None,
@@ -109,15 +113,19 @@ class FrameActionStream(IterableDataset[Sample]):
         self._plan = _make_plan(os.fspath(where), options or SampleOptions(), skip_bad)
         self._readers = _Readers(self._plan)
         self._seed = seed
+        self._batch_size = batch_size
         spread = torch.distributed.is_available() and torch.distributed.is_initialized()
         self._rank = rank if rank is not None else torch.distributed.get_rank() if spread else 0
         self._ranks = ranks if ranks is not None else torch.distributed.get_world_size() if spread else 1
+        if batch_size < 1:
+            raise ValueError(f"expected a batch_size of 1 or more, found {batch_size}")
         if not 0 <= self._rank < self._ranks:
             raise ValueError(f"expected a rank in 0..{self._ranks - 1}, found {self._rank}")
-        # Epoch, and the batches of it that are done, and their size: shared with workers that outlive an epoch.
-        self._position = torch.tensor([0, 0, 1]).share_memory_()  # type: ignore[no-untyped-call]
+        # Epoch, and the batches of it that are done: shared with workers that outlive an epoch.
+        self._position = torch.tensor([0, 0]).share_memory_()  # type: ignore[no-untyped-call]
 
-    def __len__(self) -> int:
+    @property
+    def samples(self) -> int:
         """Samples of this rank in a whole epoch."""
         begin, end = _share(int(self._plan.counts.sum()), self._rank, self._ranks)
         return end - begin
@@ -125,56 +133,64 @@ class FrameActionStream(IterableDataset[Sample]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the order; a position in the same epoch stays."""
         if epoch != int(self._position[0]):
-            self._position[:] = torch.tensor([epoch, 0, 1])
+            self.resume(epoch, 0)
 
-    def resume(self, epoch: int, batches: int, batch_size: int) -> None:
+    def resume(self, epoch: int, batches: int) -> None:
         """Go on in an epoch of which this rank has trained ``batches`` batches, as counted by the training loop.
 
-        Everything that decides the order must be as it was: dataset, marks, options, seed, ranks, workers, batch size.
+        Ranks and workers must be as many as they were; for the rest compare ``fingerprint``.
         """
-        if epoch < 0 or batches < 0 or batch_size < 1:
-            raise ValueError(f"expected a position in training, found epoch {epoch}, {batches} x {batch_size}")
-        self._position[:] = torch.tensor([epoch, batches, batch_size])
+        if epoch < 0 or batches < 0:
+            raise ValueError(f"expected a position in training, found epoch {epoch}, batch {batches}")
+        self._position[:] = torch.tensor([epoch, batches])
 
     @property
     def fingerprint(self) -> str:
-        """Keep it in a checkpoint beside the position: equal where dataset, marks, options and seed are."""
-        return self._plan.fingerprint(self._seed)
+        """Keep it in a checkpoint beside the position: equal where dataset, marks, options, batch size and seed are."""
+        return self._plan.fingerprint(self._batch_size, self._seed)
 
     def __iter__(self) -> Iterator[Sample]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        epoch, batches, batch_size = self._position.tolist()
+        epoch, batches = self._position.tolist()
         # The batch that comes next is of the worker whose turn it was, and the new loader asks its first worker.
         worker = (worker + batches) % workers
         parts = [self._part_of(other, workers) for other in range(workers)]
-        done = _batches_done([end - begin for begin, end in parts], batches, batch_size)[worker] * batch_size
-        rng = np.random.default_rng([self._seed, epoch])
-        pieces = _cut(rng.permutation(len(self._plan.counts)), self._plan.counts, *parts[worker])
+        sizes = [end - begin for begin, end in parts]
+        done = _batches_done(sizes, batches, self._batch_size)[worker] * self._batch_size
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._plan.counts))
+        pieces = _cut(order, self._plan.counts, *parts[worker])
+        picked: list[tuple[_Group, int]] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
             for start in range(0, len(pieces), BLOCK):
                 block = pieces[start : start + BLOCK]
                 size = sum(stop - begin for _, begin, stop in block)
-                order = np.random.default_rng([self._seed, epoch, worker, start]).permutation(size)[done:]
+                shuffled = np.random.default_rng([self._seed, epoch, worker, start]).permutation(size)[done:]
                 done = max(done - size, 0)
-                if len(order):
-                    yield from self._samples_of(threads, block, order)
+                for place in self._read_block(threads, block, shuffled):
+                    picked.append(place)
+                    if len(picked) == self._batch_size:
+                        yield _make_batch(picked, self._plan.options)
+                        picked = []
+        if picked:
+            yield _make_batch(picked, self._plan.options)
 
     def _part_of(self, worker: int, workers: int) -> tuple[int, int]:
         """The part of the epoch that a worker of this rank has."""
         return _share(int(self._plan.counts.sum()), self._rank * workers + worker, self._ranks * workers)
 
-    def _samples_of(
-        self, threads: ThreadPoolExecutor, block: Sequence[tuple[int, int, int]], order: np.ndarray
-    ) -> Iterator[Sample]:
-        """The samples of a block. block: (row group, first sample in it, behind its last)."""
+    def _read_block(
+        self, threads: ThreadPoolExecutor, block: Sequence[tuple[int, int, int]], shuffled: np.ndarray
+    ) -> Iterator[tuple[_Group, int]]:
+        """The samples of a block in order. block: (row group, first sample in it, behind its last)."""
+        if not len(shuffled):
+            return
         read = list(threads.map(self._read, [group for group, _, _ in block]))
         places = [(i, number) for i, (_, begin, stop) in enumerate(block) for number in range(begin, stop)]
-        for place in order.tolist():
+        for place in shuffled.tolist():
             i, number = places[place]
-            group = read[i]
-            if group is not None:
-                yield group.sample(number)
+            if (group := read[i]) is not None:
+                yield group, number
 
     def _read(self, group: int) -> _Group | None:
         try:
@@ -204,10 +220,9 @@ class _Plan:
     chunk_of: np.ndarray
     first_of: np.ndarray
 
-    def fingerprint(self, seed: int) -> str:
-        import hashlib
-
-        said = repr((self.options, seed, sorted({chunk.file for chunk in self.chunks}), len(self.chunks)))
+    def fingerprint(self, *more: object) -> str:
+        """A word that another dataset, other marks or options would change."""
+        said = repr((self.options, more, sorted({chunk.file for chunk in self.chunks}), len(self.chunks)))
         return hashlib.sha256(said.encode() + self.counts.tobytes()).hexdigest()[:16]
 
 
@@ -268,46 +283,60 @@ class _Group:
     rows: Rows
     at: np.ndarray
     jpegs: pa.ChunkedArray
-    options: SampleOptions
-
-    def sample(self, number: int) -> Sample:
-        """One of its samples, decoded."""
-        row = int(self.at[number])
-        first = row + self.options.action_shift
-        actions = self.rows[first : first + self.options.horizon]
-        return {
-            "frame": _decode(self.jpegs[row], self.chunk),
-            **_named(actions, self.options.packed),
-            "confidence": torch.from_numpy(actions.confidence),
-            "video_id": self.chunk.video_id,
-            "frame_index": int(self.rows.frame_index[row]),
-            "timestamp": float(self.rows.timestamp[row]),
-            "rate": self.chunk.rate,
-        }
 
 
-def _named(actions: Rows, packed: bool) -> dict[str, torch.Tensor]:
-    if packed:
-        values, known = pack_actions(actions)
-        return {"actions": torch.from_numpy(values), "known": torch.from_numpy(known)}
+def _make_batch(picked: Sequence[tuple[_Group, int]], options: SampleOptions) -> Sample:
+    """Samples of row groups, by their number in each, decoded."""
+    groups = [group for group, _ in picked]
+    at = [int(group.at[number]) for group, number in picked]
+    frames = np.empty((len(picked), 3, FRAME_SIDE, FRAME_SIDE), np.uint8)
+    for frame, group, row in zip(frames, groups, at, strict=True):
+        _decode(group.jpegs[row], group.chunk, frame)
+    spans = [slice(row + options.action_shift, row + options.action_shift + options.horizon) for row in at]
+
+    def gather(values: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([each[span] for each, span in zip(values, spans, strict=True)])
+
+    confidence = gather([group.rows.confidence for group in groups])
     return {
-        "buttons": torch.from_numpy(actions.buttons),
-        "j_left": torch.from_numpy(actions.sticks[:, 0]),
-        "j_right": torch.from_numpy(actions.sticks[:, 1]),
-        "known": torch.from_numpy(actions.known),
+        "frame": torch.from_numpy(frames),
+        **_name_actions(
+            gather([group.rows.buttons for group in groups]),
+            gather([group.rows.sticks for group in groups]),
+            gather([group.rows.known for group in groups]),
+            options.packed,
+        ),
+        "confidence": torch.from_numpy(confidence),
+        "video_id": [group.chunk.video_id for group in groups],
+        "frame_index": torch.tensor([int(group.rows.frame_index[row]) for group, row in zip(groups, at, strict=True)]),
+        "timestamp": torch.tensor(
+            [float(group.rows.timestamp[row]) for group, row in zip(groups, at, strict=True)], dtype=torch.float64
+        ),
+        "rate": torch.tensor([group.chunk.rate for group in groups], dtype=torch.float64),
     }
 
 
-def _decode(jpeg: pa.Scalar, chunk: Chunk) -> torch.Tensor:
-    """(3, 256, 256) uint8 RGB."""
+def _name_actions(buttons: np.ndarray, sticks: np.ndarray, known: np.ndarray, packed: bool) -> Sample:
+    """buttons: (B, T, 17). sticks: (B, T, 2, 2). known: (B, T, 19)."""
+    if packed:
+        values, shown = pack_actions(buttons, sticks, known)
+        return {"actions": torch.from_numpy(values), "known": torch.from_numpy(shown)}
+    return {
+        "buttons": torch.from_numpy(buttons),
+        "j_left": torch.from_numpy(sticks[:, :, 0]),
+        "j_right": torch.from_numpy(sticks[:, :, 1]),
+        "known": torch.from_numpy(known),
+    }
+
+
+def _decode(jpeg: pa.Scalar, chunk: Chunk, planes: np.ndarray) -> None:
+    """Into ``planes``, (3, 256, 256) uint8 RGB."""
     if not jpeg.is_valid:
         raise SourceError(f"expected pictures in {chunk.video_id}, found labels alone; extract it without --no-frames")
     bgr = cv2.imdecode(np.frombuffer(jpeg.as_buffer(), np.uint8), cv2.IMREAD_COLOR)
     if bgr is None or bgr.shape != (FRAME_SIDE, FRAME_SIDE, 3):
         raise SourceError(f"expected JPEGs of {FRAME_SIDE}x{FRAME_SIDE} in {chunk.file}, found another; pack it again")
-    planes = np.empty((3, FRAME_SIDE, FRAME_SIDE), np.uint8)
     cv2.split(bgr, [planes[2], planes[1], planes[0]])
-    return torch.from_numpy(planes)
 
 
 class _Reader:
@@ -397,7 +426,7 @@ class _GroupReader:
             raise SourceError(
                 f"expected {plan.counts[group]} samples in a part of {chunk.file}, found {len(at)}; open it again"
             )
-        return _Group(chunk, rows, at, self._reader.jpegs(i, begin), plan.options)
+        return _Group(chunk, rows, at, self._reader.jpegs(i, begin))
 
 
 def _share(total: int, part: int, parts: int) -> tuple[int, int]:

@@ -108,7 +108,9 @@ def open_shard(store: Store, name: str) -> pq.ParquetFile:
     """A file of frame-action rows; SourceError where it is missing, cut short, foreign or from the future."""
     where = store.link(name)
     try:
-        file = pq.ParquetFile(store.open(name), pre_buffer=True)
+        opened = store.open(name)
+        # From a bucket, what is wanted comes in few large requests; in mapped memory that would only be a copy.
+        file = pq.ParquetFile(opened, pre_buffer=not isinstance(opened, pa.MemoryMappedFile))
     except FileNotFoundError as error:
         raise SourceError(
             f"expected a shard at {where}, found nothing; bring it back or run `padtrace pack` again"
@@ -165,6 +167,7 @@ class Rows:
     @classmethod
     def of_table(cls, table: pa.Table) -> Rows:
         """From the columns ``LABEL_COLUMNS`` of a shard or of ``actions.parquet``."""
+        table = table.combine_chunks()  # one call a column, not one for each chunk of it
         sticks = [pc.list_flatten(pc.fill_null(table[name], pa.scalar([0, 0], table[name].type))) for name in STICKS]
         return cls(
             table["frame_index"].to_numpy(),

@@ -97,18 +97,20 @@ def goes_on(before: Chunk, chunk: Chunk) -> bool:
     return chunk.contiguous and same
 
 
-def pack_actions(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Actions in NitroGen's order: (T, 25) float32 in [0, 1], and (T, 25) bool, whether they are known.
+def pack_actions(buttons: np.ndarray, sticks: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Actions in NitroGen's order: (..., 25) float32 in [0, 1], and (..., 25) bool, whether they are known.
 
-    A stick's x and y are (x + 1) / 2, so that 0.5 is neutral. The four slots that no pad has are 0 and unknown.
+    buttons: (..., 17) bool. sticks: (..., 2, 2) in [-1, 1]. known: (..., 19) bool. A stick's x and y
+    are (v + 1) / 2, so that 0.5 is neutral. The four slots that no pad has are 0 and unknown.
     """
-    values = np.zeros((len(rows), len(PACKED_ORDER)), np.float32)
-    known = np.zeros((len(rows), len(PACKED_ORDER)), bool)
-    values[:, _SLOTS] = rows.buttons
-    known[:, _SLOTS] = rows.known[:, : len(BUTTONS)]
-    values[:, len(_NITROGEN_BUTTONS) :] = (rows.sticks.reshape(len(rows), 4) + 1) / 2
-    known[:, len(_NITROGEN_BUTTONS) :] = np.repeat(rows.known[:, len(BUTTONS) :], 2, axis=1)
-    return values, known
+    axes = len(_NITROGEN_BUTTONS)
+    values = np.zeros((*buttons.shape[:-1], len(PACKED_ORDER)), np.float32)
+    shown = np.zeros(values.shape, bool)
+    values[..., _SLOTS] = buttons
+    shown[..., _SLOTS] = known[..., : len(BUTTONS)]
+    values[..., axes:] = (sticks.reshape(*sticks.shape[:-2], 4) + 1) / 2
+    shown[..., axes:] = np.repeat(known[..., len(BUTTONS) :], 2, axis=-1)
+    return values, shown
 
 
 def _multiples(starts: np.ndarray, stops: np.ndarray, step: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def expected_frames(options: SampleOptions) -> list[int]:
 
 
 def frames_of(samples: Any) -> list[tuple[str, int]]:
-    return [(sample["video_id"], sample["frame_index"]) for sample in samples]
+    return [(sample["video_id"], int(sample["frame_index"])) for sample in samples]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,10 @@ def test_games_are_chosen(packed: Path) -> None:
     assert len(FrameActionDataset(packed, SampleOptions(games=("tetris",)))) == 0
 
 
-def loader_of(stream: FrameActionStream, batch_size: int = 8) -> DataLoader[Any]:
-    return DataLoader(stream, batch_size=batch_size, num_workers=2)
-
-
-def batches_of(stream: FrameActionStream, batch_size: int = 8) -> list[list[tuple[str, int]]]:
+def batches_of(stream: FrameActionStream) -> list[list[tuple[str, int]]]:
     return [
         list(zip(batch["video_id"], batch["frame_index"].tolist(), strict=True))
-        for batch in loader_of(stream, batch_size)
+        for batch in DataLoader(stream, batch_size=None, num_workers=2)
     ]
 
 
@@ -130,10 +126,10 @@ def test_two_ranks_with_two_workers_see_every_sample_once_in_the_order_of_the_se
     def epoch_of(seed: int, epoch: int) -> list[list[tuple[str, int]]]:
         seen = []
         for rank in range(2):
-            stream = FrameActionStream(packed, options, seed=seed, rank=rank, ranks=2)
+            stream = FrameActionStream(packed, options, batch_size=8, seed=seed, rank=rank, ranks=2)
             stream.set_epoch(epoch)
             seen.append(flat(batches_of(stream)))
-            assert len(seen[-1]) == len(stream)
+            assert len(seen[-1]) == stream.samples
         return seen
 
     first = epoch_of(0, 0)
@@ -148,21 +144,21 @@ def test_two_ranks_with_two_workers_see_every_sample_once_in_the_order_of_the_se
 @pytest.mark.parametrize("done", [0, 1, 5, 6, 17, 10_000])
 def test_what_is_killed_in_an_epoch_goes_on_without_repeat_or_loss(packed: Path, done: int) -> None:
     options = SampleOptions(frame_stride=3)
-    whole = FrameActionStream(packed, options, seed=3, rank=1, ranks=2)
+    whole = FrameActionStream(packed, options, batch_size=8, seed=3, rank=1, ranks=2)
     whole.set_epoch(2)
     batches = batches_of(whole)
-    resumed = FrameActionStream(packed, options, seed=3, rank=1, ranks=2)
+    resumed = FrameActionStream(packed, options, batch_size=8, seed=3, rank=1, ranks=2)
     assert resumed.fingerprint == whole.fingerprint
-    resumed.resume(2, min(done, len(batches)), 8)
+    resumed.resume(2, min(done, len(batches)))
     resumed.set_epoch(2)  # as the training loop does
     assert batches_of(resumed) == batches[done:]
     resumed.set_epoch(3)
-    assert len(flat(batches_of(resumed))) == len(resumed)
+    assert len(flat(batches_of(resumed))) == resumed.samples
 
 
 def test_workers_that_outlive_an_epoch_hear_of_the_next(packed: Path) -> None:
-    stream = FrameActionStream(packed, SampleOptions(frame_stride=9))
-    loader: DataLoader[Any] = DataLoader(stream, batch_size=8, num_workers=1, persistent_workers=True)
+    stream = FrameActionStream(packed, SampleOptions(frame_stride=9), batch_size=8)
+    loader: DataLoader[Any] = DataLoader(stream, batch_size=None, num_workers=1, persistent_workers=True)
     orders = []
     for epoch in (0, 1, 0):
         stream.set_epoch(epoch)
@@ -171,10 +167,10 @@ def test_workers_that_outlive_an_epoch_hear_of_the_next(packed: Path) -> None:
 
 
 def test_the_fingerprint_tells_another_dataset_or_seed(packed: Path) -> None:
-    first = FrameActionStream(packed).fingerprint
-    assert first != FrameActionStream(packed, seed=1).fingerprint
+    first = FrameActionStream(packed, batch_size=8).fingerprint
+    assert first != FrameActionStream(packed, batch_size=8, seed=1).fingerprint
     save_marks(packed, "one", [Span(start_frame=0, end_frame=1)])
-    assert first != FrameActionStream(packed).fingerprint
+    assert first != FrameActionStream(packed, batch_size=8).fingerprint
 
 
 def test_a_dataset_goes_to_other_processes(packed: Path) -> None:

@@ -63,9 +63,9 @@ def test_what_the_sample_shows_comes_out_of_the_loader(tmp_path: Path) -> None:
     for command in (("extract", SAMPLE / "video.mp4", "--out", tmp_path), ("pack", tmp_path)):
         done = run(*command)
         assert done.exit_code == 0, done.output
-    stream = FrameActionStream(tmp_path, SampleOptions(horizon=1, action_shift=0))
+    stream = FrameActionStream(tmp_path, SampleOptions(horizon=1, action_shift=0), batch_size=32)
     frames, buttons, sticks = [], [], []
-    for batch in DataLoader(stream, batch_size=32):
+    for batch in DataLoader(stream, batch_size=None):
         frames.append(batch["frame_index"].numpy())
         buttons.append(batch["buttons"][:, 0].numpy())
         sticks.append(np.stack([batch["j_left"][:, 0], batch["j_right"][:, 0]], axis=1))
