@@ -73,7 +73,9 @@ class SpooledFrames:
         pairs = choose_pairs(labels.buttons, labels.sticks)
         if len(pairs) < MIN_PAIRS:
             return True
-        pixels = np.stack([picture_changes(self._grey(row - 1), self._grey(row)) for row in pairs.tolist()])
+        pixels = np.empty((len(pairs), FRAME_SIDE, FRAME_SIDE), np.int8)
+        for moved, row in zip(pixels, pairs.tolist(), strict=True):
+            moved[:] = picture_changes(self._grey(row - 1), self._grey(row))
         strength = find_strength(pixels, label_changes(labels.buttons, labels.sticks)[pairs - 1])
         leak = find_leak(strength, self.masks)
         if not leak.any():

@@ -117,7 +117,12 @@ def _pack(
     target_bytes: int,
 ) -> Packing:
     sources = list(_read_sources(store, damaged, on_bad))
-    before = read_index(store) or Index((), {})
+    before = read_index(store)
+    if not sources and before is None:
+        raise SourceError(
+            f"expected shards in {store.link(SHARDS)}, found none that can be packed; run `extract` first"
+        )
+    before = before or Index((), {})
     there = store.sizes(PACKED)
     whole = {name for name, size in there.items() if before.bytes_of.get(f"{PACKED}/{name}", size) == size}
     digests = {source.video_id: source.digest for source in sources}

@@ -284,3 +284,9 @@ def test_workers_read_a_bucket_too(tmp_path: Path, bucket: str) -> None:
     loader = DataLoader(stream, batch_size=None, num_workers=2)
     seen = [frame for batch in loader for frame in batch["frame_index"].tolist()]
     assert len(seen) == len(set(seen)) == stream.samples
+
+
+def test_a_folder_without_shards_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="expected shards in"):
+        pack(open_store(str(tmp_path / "nothing")))
+    assert list(tmp_path.iterdir()) == []
