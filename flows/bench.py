@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Final
 from unittest.mock import patch
@@ -33,7 +35,7 @@ SAMPLE: Final = Path("sample/video.mp4")
 SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
-LOAD_SAMPLES, LOAD_SLOW_SAMPLES, LOAD_ROUNDS = 4000, 15, 5
+LOAD_ROUNDS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,44 +203,37 @@ def _load(video: str, dataset: str) -> dict[str, float]:
     pack(open_store(dataset))
     by_number = FrameActionDataset(dataset)
     rng = np.random.default_rng(0)
-    drawn = rng.integers(len(by_number), size=LOAD_SAMPLES)
-    frames = np.array([by_number[i]["frame_index"] for i in drawn[:LOAD_SLOW_SAMPLES]])
-    loader = DataLoader(FrameActionStream(dataset, batch_size=64), batch_size=None)
+    drawn = [int(by_number[i]["frame_index"]) for i in rng.integers(len(by_number), size=LOAD_ROUNDS).tolist()]
+    batches = chain.from_iterable(repeat(DataLoader(FrameActionStream(dataset, batch_size=64), batch_size=None)))
     shard = pq.ParquetFile(next(Path(dataset, "shards").glob("*.parquet")))
-    jpegs = [jpeg.as_py() for jpeg in shard.read_row_group(0, columns=["frame"])["frame"]] * (LOAD_SAMPLES // 256 + 1)
+    spread = np.linspace(0, shard.num_row_groups - 1, 24).astype(int).tolist()
+    jpegs = [jpeg.as_py() for jpeg in shard.read_row_groups(spread, columns=["frame"])["frame"]]
     export_nitrogen(Path(dataset), Path(dataset, "nitrogen"))
-    recording = Path(dataset, "recording")
-    seeker = _Seeker(Path(video))
-    _write_recording(recording, seeker, frames, shard)
+    chunks = {int(path.name[-4:]): path for path in Path(dataset, "nitrogen").glob("actions/*/*/*_chunk_*")}
+    recording, seeker = Path(dataset, "recording"), _Seeker(Path(video))
+    _write_recording(recording, seeker, drawn, shard)
     actions = _recorded_actions(recording)
 
-    def read_stream() -> None:
-        for seen, batch in enumerate(loader):
-            if seen * len(batch["frame"]) > LOAD_SAMPLES:
-                break
-
     def decode_jpegs() -> None:
-        for jpeg in jpegs[:LOAD_SAMPLES]:
-            cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        for i in rng.integers(len(jpegs), size=512).tolist():
+            cv2.imdecode(np.frombuffer(jpegs[i], np.uint8), cv2.IMREAD_COLOR)
 
-    chunks = {int(path.name[-4:]): path for path in Path(dataset, "nitrogen").glob("actions/*/*/*_chunk_*")}
-    fast = {
-        "stream": (read_stream, LOAD_SAMPLES),
-        "jpeg": (decode_jpegs, LOAD_SAMPLES),
-        "by_number": (lambda: [by_number[int(i)] for i in drawn[: LOAD_SAMPLES // 8]], LOAD_SAMPLES // 8),
+    # What one round reads, of a frame that it is given or of any, and how many samples these are.
+    readers: dict[str, tuple[Callable[[int], object], int]] = {
+        "stream": (lambda _: deque(islice(batches, 8), maxlen=0), 512),
+        "jpeg": (lambda _: decode_jpegs(), 512),
+        "by_number": (lambda _: [by_number[i] for i in rng.integers(len(by_number), size=64).tolist()], 64),
+        "png": (lambda frame: (_read_png(recording, frame), actions[frame + 1 : frame + 17]), 1),
+        "mp4": (lambda frame: (seeker.read(frame), actions[frame + 1 : frame + 17]), 1),
+        "nitrogen": (lambda frame: (seeker.read(frame), _nitrogen_actions(chunks, frame)), 1),
     }
-    slow = {
-        "png": (lambda: [(_read_png(recording, i), actions[i + 1 : i + 17]) for i in frames], len(frames)),
-        "mp4": (lambda: [(seeker.read(i), actions[i + 1 : i + 17]) for i in frames], len(frames)),
-        "nitrogen": (lambda: [(seeker.read(i), _nitrogen_actions(chunks, i)) for i in frames], len(frames)),
-    }
-    speeds: dict[str, list[float]] = {}
-    for _ in range(LOAD_ROUNDS):  # in turn, and the best of each counts, since other work on the machine slows all
-        for name, (read, count) in (fast | slow).items():
+    spent = dict.fromkeys(readers, 0.0)
+    for frame in drawn:  # in small turns, so that other work on the machine slows all of them alike
+        for name, (read, _) in readers.items():
             started = time.perf_counter()
-            read()
-            speeds.setdefault(name, []).append(count / (time.perf_counter() - started))
-    return {name: max(each) for name, each in speeds.items()}
+            read(frame)
+            spent[name] += time.perf_counter() - started
+    return {name: LOAD_ROUNDS * count / spent[name] for name, (_, count) in readers.items()}
 
 
 class _Seeker:
@@ -261,12 +256,12 @@ class _Seeker:
         raise EOFError(f"no frame {number}")
 
 
-def _write_recording(folder: Path, seeker: _Seeker, frames: np.ndarray, shard: pq.ParquetFile) -> None:
+def _write_recording(folder: Path, seeker: _Seeker, frames: list[int], shard: pq.ParquetFile) -> None:
     """What a recorder keeps: pictures of full size (only those that are asked for), and a line for every frame."""
     import cv2
 
     (folder / "frames").mkdir(parents=True)
-    for number in frames.tolist():
+    for number in frames:
         rgb = seeker.read(number, 0)
         cv2.imwrite(str(folder / "frames" / f"frame_{number:06d}.png"), rgb[..., ::-1])
     rows = shard.read(columns=["frame_index", "timestamp", *CONTROLS]).to_pylist()

@@ -54,7 +54,7 @@ Sample = dict[str, Any]
 BLOCK: Final = 64  # row groups that are shuffled into each other; some 100 MB of JPEGs in each worker
 OPEN_FILES: Final = 64  # for each thread
 CACHED_GROUPS: Final = 8
-READ_THREADS: Final = 4  # a bucket answers late, but many at once
+READ_THREADS: Final = 8  # for a bucket, which answers late, but many at once
 
 
 class FrameActionDataset(Dataset[Sample]):
@@ -162,12 +162,15 @@ class FrameActionStream(IterableDataset[Sample]):
         pieces = _cut(order, self._plan.counts, *parts[worker])
         picked: list[tuple[_Group, int]] = []
         with ThreadPoolExecutor(READ_THREADS) as threads:
+            read = threads.map if "://" in self._plan.where else map
             for start in range(0, len(pieces), BLOCK):
                 block = pieces[start : start + BLOCK]
                 size = sum(stop - begin for _, begin, stop in block)
                 shuffled = np.random.default_rng([self._seed, epoch, worker, start]).permutation(size)[done:]
                 done = max(done - size, 0)
-                for place in self._read_block(threads, block, shuffled):
+                if not len(shuffled):
+                    continue
+                for place in _pick(list(read(self._read, [group for group, _, _ in block])), block, shuffled):
                     picked.append(place)
                     if len(picked) == self._batch_size:
                         yield _make_batch(picked, self._plan.options)
@@ -178,19 +181,6 @@ class FrameActionStream(IterableDataset[Sample]):
     def _part_of(self, worker: int, workers: int) -> tuple[int, int]:
         """The part of the epoch that a worker of this rank has."""
         return _share(int(self._plan.counts.sum()), self._rank * workers + worker, self._ranks * workers)
-
-    def _read_block(
-        self, threads: ThreadPoolExecutor, block: Sequence[tuple[int, int, int]], shuffled: np.ndarray
-    ) -> Iterator[tuple[_Group, int]]:
-        """The samples of a block in order. block: (row group, first sample in it, behind its last)."""
-        if not len(shuffled):
-            return
-        read = list(threads.map(self._read, [group for group, _, _ in block]))
-        places = [(i, number) for i, (_, begin, stop) in enumerate(block) for number in range(begin, stop)]
-        for place in shuffled.tolist():
-            i, number = places[place]
-            if (group := read[i]) is not None:
-                yield group, number
 
     def _read(self, group: int) -> _Group | None:
         try:
@@ -283,6 +273,17 @@ class _Group:
     rows: Rows
     at: np.ndarray
     jpegs: pa.ChunkedArray
+
+
+def _pick(
+    read: Sequence[_Group | None], block: Sequence[tuple[int, int, int]], shuffled: np.ndarray
+) -> Iterator[tuple[_Group, int]]:
+    """The samples of a block in order. block: (row group, first sample in it, behind its last); read: None if bad."""
+    places = [(i, number) for i, (_, begin, stop) in enumerate(block) for number in range(begin, stop)]
+    for place in shuffled.tolist():
+        i, number = places[place]
+        if (group := read[i]) is not None:
+            yield group, number
 
 
 def _make_batch(picked: Sequence[tuple[_Group, int]], options: SampleOptions) -> Sample:
