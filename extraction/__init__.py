@@ -11,6 +11,9 @@ parse       input -> raw readings (SegFormer)
 normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
 filters     chunk -> Reject | None
 shards      labels and frames <-> Parquet
+leak        pixels beside the mask + labels -> does the mask hide all?
+spool       small frames: blacked out, packed, kept until they are wanted
+outputs     labels and frames of one video -> its files
 extract     the chain for one video
 logs        controller logs of three formats -> one state per video frame
 onsets      when presses begin and end

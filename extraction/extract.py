@@ -16,23 +16,20 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Protocol, Self
 
 import cv2
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from extraction.filters import CHUNK_S, Reject, chunk_indices, find_active, judge_chunk
+from extraction.filters import Reject
+from extraction.leak import WIDEN_PX, Mask
 from extraction.normalise import (
     Calibration,
     apply_calibration,
@@ -40,21 +37,11 @@ from extraction.normalise import (
     decide_buttons,
     score_confidence,
 )
+from extraction.outputs import partial_folder, publish, reject_row, runs_of, write_chunks, write_rejects
 from extraction.presence import find_visible
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
-from extraction.shards import (
-    ACTIONS_SCHEMA,
-    REJECTS_SCHEMA,
-    SCHEMA_VERSION,
-    SHARD_SCHEMA,
-    Labels,
-    append_rows,
-    join_blobs,
-    make_actions,
-    make_rejects,
-    make_shard,
-    parquet_writer,
-)
+from extraction.shards import ACTIONS_SCHEMA, FRAME_SIDE, SCHEMA_VERSION, Labels, parquet_writer
+from extraction.spool import SpooledFrames, black_out, encode_jpeg, mask_box
 from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
 from templates.catalogue import Template, content_of
 from templates.controls import BUTTONS, CONTROLS
@@ -63,13 +50,6 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 64  # frames that go to the parser together
 WORKERS: Final = os.cpu_count() or 1  # batches that are read at once
-ROW_GROUP: Final = 256  # frames of a chunk that are in memory together, some 3 MB of pictures
-FRAME_SIDE: Final = 256
-JPEG_QUALITY: Final = 90
-# Around the overlay's box: skins bleed, and a placement is some pixels off.
-MASK_MARGIN: Final = 0.04
-MASK_MARGIN_PX: Final = 4
-PARTIAL: Final = ".partial"  # folder of the unfinished files of one video
 
 
 class ExtractOptions(BaseModel):
@@ -148,11 +128,11 @@ def extract_video(
     folder = out_dir / "videos" / video_id
     fingerprint = _fingerprint(templates, parser, options)
     try:
-        report = _read_report(folder)
+        report = read_report(folder)
         if report is not None and report.get("fingerprint") == fingerprint:
             return Outcome("already_done", video_id, folder, report)
         placements, reason = locate(path, templates, options)
-        with VideoReader(path) as video, _partial_folder(folder) as partial:
+        with VideoReader(path) as video, partial_folder(folder) as partial:
             job = _Job(path, video_id, video, placements, parser, options, on_progress, origin or Origin())
             report = {
                 "source": origin.url if origin else str(path),
@@ -163,7 +143,7 @@ def extract_video(
                 "versions": {"code": code_version(), "schema": SCHEMA_VERSION, "parser": parser.version},
                 "fingerprint": fingerprint,
             }
-            _publish(partial, out_dir, folder, video_id, report)
+            publish(partial, out_dir, folder, video_id, report)
     except OSError as error:
         raise SourceError(
             f"expected to write below {out_dir}, found: {error.strerror or error}; "
@@ -264,7 +244,7 @@ class _Job:
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()):
             pass
         why = Reject(reason or Reason.NO_OVERLAY, "no known overlay in the sampled frames")
-        self._write_rejects(partial, [_reject_row(self.video_id, why)])
+        write_rejects(partial, [reject_row(self.video_id, why)], self._metadata())
         return {
             "placements": [],
             "reason": why.reason,
@@ -278,7 +258,18 @@ class _Job:
         with (partial / "spool").open("w+b") as spool:
             raw = _without_hidden(self._read(spool))
             labels, calibration = self._label(raw)
-            chunks = self._write_chunks(partial, labels, spool, raw.jpeg_bytes)
+            frames = SpooledFrames(spool, raw.jpeg_bytes, self._masks())
+            closed = not self.options.frames or frames.close_leak(labels)
+            leak = Reject(Reason.LEAK, f"pixels more than {WIDEN_PX} px beside the mask change with the labels")
+            chunks = write_chunks(
+                partial,
+                self.video_id,
+                labels,
+                self._metadata(),
+                self.options.active_fraction,
+                frames.load if self.options.frames else None,
+                None if closed else leak,
+            )
         last_s = float(labels.pts_s[-1])
         return {
             "placements": [describe_placement(place, self.video.info, last_s) for place in self._spans(raw)],
@@ -286,6 +277,7 @@ class _Job:
             "video": _describe_video(self.video.info),
             "frames": _count_frames(self.video, labels),
             "unknown": [name for i, name in enumerate(CONTROLS) if not labels.known[:, i].any()],
+            "masks": [[columns.start, rows.start, columns.stop, rows.stop] for rows, columns in frames.masks],
             "calibration": calibration.as_json(),
             "chunks": chunks,
         }
@@ -294,7 +286,7 @@ class _Job:
         """The one pass: this thread decodes, the others read overlays and pack pictures."""
         size_wh = (self.video.info.width, self.video.info.height)
         readers = [self.parser.open(place, size_wh) for place in self.placements]
-        masks = [mask_box(place.box_xywh, size_wh) for place in self.placements]
+        masks = self._masks()
         shown = self._shown()
         gathered: list[_Raw] = []
         pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
@@ -347,6 +339,10 @@ class _Job:
             done = (pts_s - self.video.info.start_s) / self.video.info.duration_s
             self.on_progress(min(max(done, 0.0), 1.0))
 
+    def _masks(self) -> list[Mask]:
+        size_wh = (self.video.info.width, self.video.info.height)
+        return [mask_box(place.box_xywh, size_wh) for place in self.placements]
+
     def _shown(self) -> np.ndarray:
         """Which controls each placement shows: (N + 1, 19) bool; the last row is "no placement"."""
         shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)
@@ -357,7 +353,7 @@ class _Job:
     def _spans(self, raw: _Raw) -> list[Placement]:
         """The placements as they were seen: one for each stretch of frames that shows one."""
         spans = []
-        for rows in _runs(raw.place):
+        for rows in runs_of(raw.place):
             if (place := int(raw.place[rows.start])) >= 0:
                 whole = self.placements[place]
                 start_s = float(raw.pts_s[rows.start]) if rows.start else whole.start_s
@@ -382,47 +378,6 @@ class _Job:
         )
         return labels, calibration
 
-    def _write_chunks(
-        self, partial: Path, labels: Labels, spool: BinaryIO, jpeg_bytes: np.ndarray
-    ) -> list[dict[str, Any]]:
-        """Judge chunk by chunk; all go to the actions, kept ones to the shard. Returns the report on them."""
-        chunks = chunk_indices(labels.pts_s)
-        active = find_active(labels.buttons, labels.sticks)
-        spans = _runs(chunks)
-        verdicts = [judge_chunk(active[rows], labels.covered[rows], self.options.active_fraction) for rows in spans]
-        with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()) as actions:
-            for rows in spans:
-                append_rows(actions, make_actions(labels[rows]))
-        kept = [rows for rows, verdict in zip(spans, verdicts, strict=True) if verdict is None]
-        if kept:
-            with parquet_writer(partial / "shard.parquet", SHARD_SCHEMA, self._metadata()) as shard:
-                starts = np.concatenate([[0], jpeg_bytes.cumsum()])
-                for rows in (portion for span in kept for portion in _portions(span)):
-                    spool.seek(int(starts[rows.start]))
-                    frames = self._load_frames(spool, jpeg_bytes[rows])
-                    append_rows(shard, make_shard(self.video_id, int(chunks[rows.start]), labels[rows], frames))
-        start_s = float(labels.pts_s[0])
-        report = [
-            _describe_chunk(int(chunks[rows.start]), start_s, active[rows], verdict)
-            for rows, verdict in zip(spans, verdicts, strict=True)
-        ]
-        rejected = [
-            _reject_row(self.video_id, verdict, chunk)
-            for chunk, verdict in zip(report, verdicts, strict=True)
-            if verdict is not None
-        ]
-        if rejected:
-            self._write_rejects(partial, rejected)
-        return report
-
-    def _load_frames(self, spool: BinaryIO, lengths: np.ndarray) -> pa.Array | None:
-        """The next frames of the spool, as JPEGs."""
-        return join_blobs(spool.read(int(lengths.sum())), lengths) if self.options.frames else None
-
-    def _write_rejects(self, partial: Path, rows: Sequence[dict[str, Any]]) -> None:
-        with parquet_writer(partial / "rejects.parquet", REJECTS_SCHEMA, self._metadata()) as writer:
-            append_rows(writer, make_rejects(rows))
-
     def _metadata(self) -> dict[str, str]:
         """What every file says about where it comes from; empty where that is not known."""
         info = self.video.info
@@ -435,19 +390,9 @@ class _Job:
             "size": f"{info.width}x{info.height}",
             "game": self.origin.game,
             "template": ",".join(dict.fromkeys(place.template.id for place in self.placements)),
+            "family": ",".join(dict.fromkeys(place.template.family for place in self.placements)),
             "code_version": code_version(),
         }
-
-
-def mask_box(box_xywh: tuple[int, int, int, int], frame_wh: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the small frame that an overlay may touch: its box and a margin, rounded out."""
-    spans = []
-    for start, length, frame in zip(box_xywh[:2], box_xywh[2:], frame_wh, strict=True):
-        margin = MASK_MARGIN * length + MASK_MARGIN_PX
-        low, high = (FRAME_SIDE * (end / frame) for end in (start - margin, start + length + margin))
-        spans.append(slice(max(0, int(np.floor(low))), max(0, int(np.ceil(high)))))
-    columns, rows = spans
-    return rows, columns
 
 
 def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
@@ -463,17 +408,9 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
     return readers[batch.place].read(before, batch.crops)
 
 
-def _pack_batch(batch: _Batch, masks: Sequence[tuple[slice, slice]]) -> list[bytes]:
+def _pack_batch(batch: _Batch, masks: Sequence[Mask]) -> list[bytes]:
     """Black out every placement's box, whenever it holds (a span's ends are not exact), and pack as JPEG."""
-    jpegs = []
-    for thumbnail in batch.thumbnails:
-        for rows, columns in masks:
-            thumbnail[rows, columns] = 0
-        bgr = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2BGR)
-        ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        assert ok, "a uint8 picture always encodes"
-        jpegs.append(data.tobytes())
-    return jpegs
+    return [encode_jpeg(cv2.cvtColor(black_out(each, masks), cv2.COLOR_RGB2BGR)) for each in batch.thumbnails]
 
 
 def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np.ndarray) -> _Raw:
@@ -506,35 +443,6 @@ def _without_hidden(raw: _Raw) -> _Raw:
 
 def _join(parts: Sequence[_Raw]) -> _Raw:
     return _Raw(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(_Raw)))
-
-
-def _runs(values: np.ndarray) -> list[slice]:
-    """The stretches of equal values."""
-    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [slice(a, b) for a, b in pairwise(cuts)]
-
-
-def _portions(rows: slice) -> list[slice]:
-    """A stretch in parts of at most ``ROW_GROUP`` rows."""
-    return [slice(a, min(a + ROW_GROUP, rows.stop)) for a in range(rows.start, rows.stop, ROW_GROUP)]
-
-
-def _describe_chunk(index: int, start_s: float, active: np.ndarray, verdict: Reject | None) -> dict[str, Any]:
-    return {
-        "chunk_index": index,
-        "start": round(start_s + index * CHUNK_S, 6),
-        "end": round(start_s + (index + 1) * CHUNK_S, 6),
-        "frames": len(active),
-        "active_frames": int(active.sum()),
-        "kept": verdict is None,
-        "reason": verdict and verdict.reason,
-        "detail": verdict and verdict.detail,
-    }
-
-
-def _reject_row(video_id: str, why: Reject, chunk: dict[str, Any] | None = None) -> dict[str, Any]:
-    where = {name: chunk and chunk[name] for name in ("chunk_index", "start", "end", "frames")}
-    return {"video_id": video_id, **where, "reason": why.reason, "detail": why.detail}
 
 
 def _describe_video(info: VideoInfo) -> dict[str, Any]:
@@ -571,62 +479,10 @@ def _fingerprint(templates: Mapping[str, Template], parser: Reader, options: Ext
     return digest.hexdigest()[:16]
 
 
-def _read_report(folder: Path) -> dict[str, Any] | None:
+def read_report(folder: Path) -> dict[str, Any] | None:
     """The report of a finished video; None where there is none that can be read."""
     try:
         report = json.loads((folder / "report.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     return report if isinstance(report, dict) else None
-
-
-@contextmanager
-def _partial_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder for unfinished files; it goes when the block ends, as do those of killed runs."""
-    partial = folder / PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _publish(partial: Path, out_dir: Path, folder: Path, video_id: str, report: dict[str, Any]) -> None:
-    """Give finished files their final names. The old report goes first and the new one comes last.
-
-    In between there is no report, so that a kill makes the next run do this video again.
-    """
-    unfinished = partial / "report.json"
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(report, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    (folder / "report.json").unlink(missing_ok=True)
-    finals = {
-        "actions.parquet": folder / "actions.parquet",
-        "shard.parquet": out_dir / "shards" / f"{video_id}.parquet",
-        "rejects.parquet": out_dir / "rejects" / f"{video_id}.parquet",
-    }
-    for name, final in finals.items():
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if (partial / name).exists():
-            os.replace(partial / name, final)
-        else:
-            final.unlink(missing_ok=True)
-    for parent in {final.parent for final in finals.values()}:
-        _sync_folder(parent)
-    os.replace(unfinished, folder / "report.json")
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

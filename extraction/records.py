@@ -36,6 +36,7 @@ class Reason(StrEnum):
     NO_OVERLAY = "no_overlay"
     INACTIVE = "inactive"
     NOT_COVERED = "not_covered"
+    LEAK = "leak"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

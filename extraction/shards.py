@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from templates.controls import BUTTONS, CONTROLS, STICKS
 
 SCHEMA_VERSION: Final = "1"
+FRAME_SIDE: Final = 256  # of a frame, in pixels
 
 _STICK: Final = pa.list_(pa.float32(), 2)
 _LABELS: Final = [*((name, pa.bool_()) for name in BUTTONS), *((name, _STICK) for name in STICKS)]
@@ -150,11 +151,12 @@ def join_blobs(data: bytes, lengths: np.ndarray) -> pa.Array:
 def parquet_writer(path: Path, schema: pa.Schema, metadata: dict[str, str]) -> Iterator[pq.ParquetWriter]:
     """A writer whose file is whole and on the disk when the block ends. ``path`` is a temporary name."""
     described = schema.with_metadata(metadata)
-    # JPEGs repeat nothing: dictionaries and statistics of them would only cost time and space.
+    # JPEGs repeat nothing: dictionaries, statistics and compression of them would only cost time and space.
     plain = [name for name in schema.names if name != "frame"]
+    compression = {_leaf(field): "none" if field.name == "frame" else "zstd" for field in schema}
     with path.open("wb") as file:
         with pq.ParquetWriter(
-            file, described, compression="zstd", use_dictionary=["video_id", "known"], write_statistics=plain
+            file, described, compression=compression, use_dictionary=["video_id", "known"], write_statistics=plain
         ) as writer:
             yield writer
         file.flush()
@@ -165,6 +167,11 @@ def append_rows(writer: pq.ParquetWriter, rows: pa.Table) -> None:
     """Write rows as one row group."""
     if len(rows):
         writer.write_table(rows.replace_schema_metadata(writer.schema.metadata), row_group_size=len(rows))
+
+
+def _leaf(field: pa.Field) -> str:
+    """What Parquet calls the values of a column."""
+    return f"{field.name}.list.element" if field.type.num_fields else field.name
 
 
 def _label_columns(labels: Labels) -> dict[str, pa.Array]:

@@ -18,7 +18,6 @@ bench.py      ``make bench``: speed and memory on this machine
 
 channels.py   channel lists: which videos are wanted
 faults.py     what can go wrong with a video, and what follows
-store.py      the output of scheduled runs: a folder or a bucket
 ledger.py     what happened to each video, and who works on it
 download.py   channel -> its videos, address -> video file (yt-dlp)
 children.py   functions in processes of their own

@@ -14,22 +14,30 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
 import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+
+from templates.controls import BUTTONS, CONTROLS, STICKS
 
 SAMPLE: Final = Path("sample/video.mp4")
 SHORT_S, LONG_S = 60.0, 600.0
 RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
+LOAD_ROUNDS: Final = 32
 RUNTIME_FIGURES: Final = {"frames_per_s": 0, "stick_r2": 4, "button_accuracy": 4, "macro_f1": 4}  # and digits
 # Files as servers have them, by the flags of FFmpeg's mp4 writer.
 LAYOUTS: Final = {
@@ -73,6 +81,7 @@ def measure(folder: Path) -> Table:
     templates = _in_child("library")
     shares = {name: _in_child("glimpse", json.dumps(flags)) for name, flags in LAYOUTS.items()}
     orchestration = _in_child("orchestrate", str(FLOW_VIDEOS))
+    loading = _in_child("load", str(long), str(folder / long.stem))
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
 
@@ -93,6 +102,14 @@ def measure(folder: Path) -> Table:
     table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
     table.add_row(f"flow over {FLOW_VIDEOS} videos, stages stubbed out", f"{orchestration['per_video_s']:.2f} s/video")
     table.add_row("memory that its second half added", f"{orchestration['growth_mib']:.0f} MiB")
+    table.add_section()
+    stream = loading["stream"]
+    table.add_row(f"samples of {LONG_S:.0f} s from the shuffled stream, one process", f"{stream:.0f} samples/s")
+    table.add_row("of the speed of bare JPEG decoding", f"{stream / loading['jpeg']:.2f}")
+    table.add_row("to a recorder's PNG and JSONL, shuffled", f"{stream / loading['png']:.1f} x")
+    table.add_row("to seeking in the MP4", f"{stream / loading['mp4']:.1f} x")
+    table.add_row("to the NitroGen layout with the MP4", f"{stream / loading['nitrogen']:.1f} x")
+    table.add_row("samples by number, at random, to the stream", f"{loading['by_number'] / stream:.2f}")
     return table
 
 
@@ -229,6 +246,119 @@ def _library() -> dict[str, float]:
     return {"count": len(templates), "load_s": loaded - started, "draw_s": time.perf_counter() - loaded}
 
 
+def _load(video: str, dataset: str) -> dict[str, float]:
+    """Samples a second, shuffled, of the same 10 minutes: from the stream, and in the ways that trainers have now.
+
+    Reading a PNG, or seeking, costs the same for every frame, so that these read a part of the frames only.
+    """
+    import cv2
+    import torch
+    from torch.utils.data import DataLoader
+
+    from padtrace.dataset import FrameActionDataset, FrameActionStream
+    from padtrace.dataset.nitrogen import export_nitrogen
+    from padtrace.dataset.pack import pack
+    from padtrace.dataset.store import open_store
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    pack(open_store(dataset))
+    by_number = FrameActionDataset(dataset)
+    rng = np.random.default_rng(0)
+    drawn = [int(by_number[i]["frame_index"]) for i in rng.integers(len(by_number), size=LOAD_ROUNDS).tolist()]
+    batches = chain.from_iterable(repeat(DataLoader(FrameActionStream(dataset, batch_size=64), batch_size=None)))
+    shard = pq.ParquetFile(next(Path(dataset, "shards").glob("*.parquet")))
+    spread = np.linspace(0, shard.num_row_groups - 1, 24).astype(int).tolist()
+    jpegs = [jpeg.as_py() for jpeg in shard.read_row_groups(spread, columns=["frame"])["frame"]]
+    export_nitrogen(Path(dataset), Path(dataset, "nitrogen"))
+    chunks = {int(path.name[-4:]): path for path in Path(dataset, "nitrogen").glob("actions/*/*/*_chunk_*")}
+    recording, seeker = Path(dataset, "recording"), _Seeker(Path(video))
+    _write_recording(recording, seeker, drawn, shard)
+    actions = _recorded_actions(recording)
+
+    def decode_jpegs() -> None:
+        for i in rng.integers(len(jpegs), size=512).tolist():
+            cv2.imdecode(np.frombuffer(jpegs[i], np.uint8), cv2.IMREAD_COLOR)
+
+    # What one round reads, of a frame that it is given or of any, and how many samples these are.
+    readers: dict[str, tuple[Callable[[int], object], int]] = {
+        "stream": (lambda _: deque(islice(batches, 8), maxlen=0), 512),
+        "jpeg": (lambda _: decode_jpegs(), 512),
+        "by_number": (lambda _: [by_number[i] for i in rng.integers(len(by_number), size=64).tolist()], 64),
+        "png": (lambda frame: (_read_png(recording, frame), actions[frame + 1 : frame + 17]), 1),
+        "mp4": (lambda frame: (seeker.read(frame), actions[frame + 1 : frame + 17]), 1),
+        "nitrogen": (lambda frame: (seeker.read(frame), _nitrogen_actions(chunks, frame)), 1),
+    }
+    spent = dict.fromkeys(readers, 0.0)
+    for frame in drawn:  # in small turns, so that other work on the machine slows all of them alike
+        for name, (read, _) in readers.items():
+            started = time.perf_counter()
+            read(frame)
+            spent[name] += time.perf_counter() - started
+    return {name: LOAD_ROUNDS * count / spent[name] for name, (_, count) in readers.items()}
+
+
+class _Seeker:
+    """Frames of a video by their number, as a trainer reads them from an MP4: seek, decode up to it, make it small."""
+
+    def __init__(self, video: Path) -> None:
+        self._container = av.open(str(video))
+        self._stream = self._container.streams.video[0]
+        self._ticks = float(1 / ((self._stream.average_rate or 60) * (self._stream.time_base or 1)))
+
+    def read(self, number: int, side: int = 256) -> np.ndarray:
+        import cv2
+
+        tick = round(number * self._ticks) + (self._stream.start_time or 0)
+        self._container.seek(tick, stream=self._stream)
+        for frame in self._container.decode(self._stream):
+            if frame.pts is not None and frame.pts >= tick - self._ticks / 2:
+                rgb = frame.to_ndarray(format="rgb24")
+                return rgb if not side else cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA)
+        raise EOFError(f"no frame {number}")
+
+
+def _write_recording(folder: Path, seeker: _Seeker, frames: list[int], shard: pq.ParquetFile) -> None:
+    """What a recorder keeps: pictures of full size (only those that are asked for), and a line for every frame."""
+    import cv2
+
+    (folder / "frames").mkdir(parents=True)
+    for number in frames:
+        rgb = seeker.read(number, 0)
+        cv2.imwrite(str(folder / "frames" / f"frame_{number:06d}.png"), rgb[..., ::-1])
+    rows = shard.read(columns=["frame_index", "timestamp", *CONTROLS]).to_pylist()
+    with (folder / "actions.jsonl").open("w") as file:
+        for row in rows:
+            sticks = {name: row[name] or [0.0, 0.0] for name in STICKS}
+            buttons = [float(bool(row[name])) for name in BUTTONS]
+            line = {"frame_id": row["frame_index"], "timestamp": row["timestamp"], **sticks, "buttons": buttons}
+            file.write(json.dumps(line) + "\n")
+
+
+def _recorded_actions(folder: Path) -> np.ndarray:
+    """(T, 17) bool, as large as the last frame asks; read once, as a trainer would."""
+    from extraction.logs import read_recorder
+
+    log = read_recorder(folder / "actions.jsonl")
+    held = np.zeros((int(log.frame_index[-1]) + 1, len(BUTTONS)), bool)
+    held[log.frame_index] = log.buttons
+    return held
+
+
+def _read_png(folder: Path, number: int) -> np.ndarray:
+    import cv2
+
+    bgr = np.asarray(cv2.imread(str(folder / "frames" / f"frame_{number:06d}.png")))
+    return np.asarray(cv2.resize(bgr, (256, 256), interpolation=cv2.INTER_AREA)[..., ::-1])
+
+
+def _nitrogen_actions(chunks: dict[int, Path], number: int) -> pa.Table:
+    """The actions behind a frame, from its chunk's folder: 20 s at the 60 frames per second of the sample."""
+    folder = chunks[number // 1200]
+    start = json.loads((folder / "metadata.json").read_bytes())["original_video"]["start_frame"]
+    return pq.read_table(folder / "actions_processed.parquet").slice(number - start + 1, 16)
+
+
 def _orchestrate(count: str) -> dict[str, float]:
     """The flow ``extract`` on a server of its own, on SQLite, over videos whose stages do nothing."""
     os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"  # read when Prefect is imported
@@ -288,6 +418,7 @@ _CHILDREN: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "library": _library,
     "runtimes": _runtimes,
     "orchestrate": _orchestrate,
+    "load": _load,
 }
 
 if __name__ == "__main__":

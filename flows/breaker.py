@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from flows.faults import Kind, VideoFault
 from flows.ledger import make_key
-from flows.store import Store
+from padtrace.dataset.store import Store
 
 log = logging.getLogger(__name__)
 

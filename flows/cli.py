@@ -26,6 +26,7 @@ from flows.wording import (
     card_line,
     funnel_table,
     outcome_line,
+    packing_line,
     placement_lines,
     scan_line,
     scan_tally,
@@ -49,7 +50,11 @@ app = typer.Typer(
 )
 templates_app = typer.Typer(help="The overlays that padtrace knows.", no_args_is_help=True)
 train_app = typer.Typer(help="Training on synthetic pictures.", no_args_is_help=True)
+export_app = typer.Typer(help="A dataset in other layouts.", no_args_is_help=True)
+import_app = typer.Typer(help="Recordings with logs of their own.", no_args_is_help=True)
 app.add_typer(templates_app, name="templates")
+app.add_typer(export_app, name="export")
+app.add_typer(import_app, name="import")
 app.add_typer(train_app, name="train")
 
 
@@ -80,6 +85,10 @@ DatasetDir = Annotated[Path, typer.Argument(metavar="DIR", help="What `extract -
 DeviceOption = Annotated[Device, typer.Option(help="Where the network runs.")]
 MinInliers = Annotated[int, typer.Option(min=3, help="Matches that an overlay must have.")]
 SampleFrames = Annotated[int, typer.Option(min=1, help="Frames that are searched for the overlay.")]
+ActiveFraction = Annotated[
+    float, typer.Option(min=0, max=1, help="Part of a chunk that must hold an action for it to be kept.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Tell of a file that cannot be read, and go on.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log what happens.")]
 
@@ -102,9 +111,7 @@ def extract(
     family: Annotated[str | None, typer.Option(metavar="NAME", help="Which pad it shows; needs --box.")] = None,
     min_inliers: MinInliers = 20,
     sample_frames: SampleFrames = 25,
-    active_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of a chunk that must hold an action for it to be kept.")
-    ] = 0.5,
+    active_fraction: ActiveFraction = 0.5,
     percentile: Annotated[
         float, typer.Option(min=50, max=100, help="Percentile of stick deflection that becomes 1.")
     ] = 99.0,
@@ -275,6 +282,76 @@ def benchmark(
 
 
 @app.command()
+def pack(
+    store: Annotated[str, typer.Argument(metavar="DIR", help="A dataset of `extract`: a folder or s3://...")],
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Pack the shards of a dataset into files of 100 to 500 MB, and index their chunks, for training.
+
+    The shards stay. Run again after more videos, it packs only these. Python reads it with padtrace.dataset.
+    """
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from padtrace.dataset.pack import pack as pack_shards
+        from padtrace.dataset.store import open_store
+
+        task = bar.add_task("packing", total=1.0)
+        packing = pack_shards(
+            open_store(store),
+            faults.tell if skip_bad else None,
+            lambda part: bar.update(task, completed=part),
+        )
+        if as_json:
+            print_json(asdict(packing))
+        else:
+            out.print(packing_line(packing), markup=False)
+    faults.exit()
+
+
+@export_app.command("nitrogen")
+def export_nitrogen(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset of `extract`.")],
+    out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Where the folders are written.")],
+    skip_bad: SkipBad = False,
+    debug: Debug = False,
+) -> None:
+    """Write the labels of a dataset in the folder layout of the public NitroGen release: 20 s a folder, no pictures."""
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from padtrace.dataset.nitrogen import export_nitrogen
+
+        task = bar.add_task("exporting", total=1.0)
+        count = export_nitrogen(
+            dataset,
+            out_dir,
+            faults.tell if skip_bad else None,
+            lambda part: bar.update(task, completed=part),
+        )
+        out.print(f"{count} chunks in {out_dir / 'actions'}", markup=False)
+    faults.exit()
+
+
+@import_app.command("recording")
+def import_recording(
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="DIR", help="Folders with frames/*.png, actions.jsonl and metadata.json.")
+    ],
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the dataset is written.")],
+    active_fraction: ActiveFraction = 0.5,
+    debug: Debug = False,
+) -> None:
+    """Make shards of a recorder's pictures and log. In its log positive y is up; in the shards negative y is."""
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        for recording in recordings:
+            with faults.told():
+                out.print(outcome_line(_import_one(recording, out_dir, active_fraction, bar)), markup=False)
+    faults.exit()
+
+
+@app.command()
 def status(
     store: Annotated[str, typer.Argument(metavar="DIR", help="Output of scheduled runs: a folder or s3://...")],
     as_json: AsJson = False,
@@ -285,7 +362,7 @@ def status(
     with faults.told():
         from flows.funnel import by_channel, make_funnel
         from flows.ledger import Ledger
-        from flows.store import open_store
+        from padtrace.dataset.store import open_store
 
         rows = Ledger(open_store(store)).rows()
         if as_json:
@@ -574,6 +651,16 @@ def _extract_one(extractor: Extractor, video: Path, bar: Progress) -> Outcome:
     task = bar.add_task(video.name, total=1.0)
     try:
         return extractor.run(video, lambda part: bar.update(task, completed=part))
+    finally:
+        bar.remove_task(task)
+
+
+def _import_one(recording: Path, out_dir: Path, active_fraction: float, bar: Progress) -> Outcome:
+    from padtrace.dataset.recording import import_recording
+
+    task = bar.add_task(recording.name, total=1.0)
+    try:
+        return import_recording(recording, out_dir, active_fraction, lambda part: bar.update(task, completed=part))
     finally:
         bar.remove_task(task)
 

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict
 
 from extraction.records import SourceError
 from flows.faults import Kind, VideoFault
-from flows.store import Store
+from padtrace.dataset.store import Store
 
 MAX_ATTEMPTS: Final = 3  # runs that try a video whose fault may pass, and workers that may die over it
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.funnel import drop_reason
 from flows.ledger import Ledger
-from flows.store import open_store
+from padtrace.dataset.store import open_store
 from padtrace.stats import ListedVideo
 
 

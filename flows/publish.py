@@ -21,7 +21,7 @@ from flows.channels import Channel
 from flows.download import Download
 from flows.faults import Kind, VideoFault
 from flows.ledger import Ledger, Row, Status
-from flows.store import Store, open_store
+from padtrace.dataset.store import Store, open_store
 
 if TYPE_CHECKING:
     from extraction.parse import Parser

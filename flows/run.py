@@ -29,7 +29,7 @@ from flows.funnel import order_by_yield
 from flows.keyframes import Limits, glimpse
 from flows.ledger import MAX_ATTEMPTS, Ledger, Row, Status
 from flows.publish import extract_and_publish, has_overlay, load
-from flows.store import open_store
+from padtrace.dataset.store import open_store
 
 log = logging.getLogger(__name__)
 

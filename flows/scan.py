@@ -34,7 +34,7 @@ from flows.faults import Kind, VideoFault
 from flows.keyframes import Glimpse, Limits, glimpse
 from flows.publish import templates_of
 from flows.sources import find_videos
-from flows.store import open_store
+from padtrace.dataset.store import open_store
 
 MATCH_TIMEOUT_S: Final = 900.0  # the first one may have to make the keypoints of the whole library
 GRACE_S: Final = 15.0  # until a process that ought to have ended by itself is ended

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flows.funnel import Funnel
     from flows.scan import Scanned
     from padtrace.card import Card
+    from padtrace.dataset.pack import Packing
     from padtrace.stats import Share, Stats
 
 UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
@@ -43,9 +44,18 @@ def outcome_line(outcome: Outcome) -> str:
             f"{report['source']}: no overlay ({report['reason']}); if it shows one, import its skin with "
             "`padtrace templates import` or say where it is with --box and --family"
         )
-    names = ", ".join(dict.fromkeys(place["template"] for place in report["placements"]))
+    names = dict.fromkeys(place["template"] for place in report["placements"])
     kept = sum(chunk["kept"] for chunk in report["chunks"])
-    return f"{report['source']}: {names}, {kept} of {len(report['chunks'])} chunks kept, see {outcome.folder}"
+    said = ", ".join([*names, f"{kept} of {len(report['chunks'])} chunks kept"])
+    return f"{report['source']}: {said}, see {outcome.folder}"
+
+
+def packing_line(packing: Packing) -> str:
+    """What packing came to."""
+    return (
+        f"{packing.chunks} chunks, {packing.seconds / 3600:.2f} hours, in {packing.files} files; "
+        f"{packing.written} of them written now"
+    )
 
 
 def tally_line(outcomes: Sequence[Outcome], failed: int, out_dir: Path) -> str:

@@ -16,9 +16,9 @@ from extraction.records import SourceError
 from extraction.shards import Labels
 from flows.cli import app
 from flows.ledger import Ledger, Row, Status
-from flows.store import open_store
 from padtrace.card import MADE, Release, make_card, read_release, write_card
 from padtrace.dataset.marks import Span, save_marks
+from padtrace.dataset.store import open_store
 from padtrace.stats import ListedVideo, measure_dataset
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS
 from tests.made import Made, make_report, write_empty, write_video

@@ -33,6 +33,7 @@ def write_video(
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
     gop: int = 30,
+    crf: int = 12,
 ) -> list[float]:
     """Encode (H, W, 3) uint8 frames; returns the exact times that the file holds, in seconds."""
     times = times if times is not None else [i / 10 for i in range(len(frames))]
@@ -44,7 +45,7 @@ def write_video(
         stream.time_base = stream.codec_context.time_base = TICKS
         stream.codec_context.gop_size = gop
         if codec == "libx264":
-            stream.options = {"crf": "12", "preset": "ultrafast"}
+            stream.options = {"crf": str(crf), "preset": "ultrafast"}
         if rotation:
             stream.set_display_rotation(rotation)
         for tick, pixels in zip(ticks, frames, strict=True):

@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from extraction.extract import ExtractOptions, Outcome, extract_video, make_video_id, mask_box
+from extraction.extract import ExtractOptions, Outcome, extract_video, make_video_id
 from extraction.records import SourceError
 from extraction.shards import ACTIONS_SCHEMA, REJECTS_SCHEMA, SHARD_SCHEMA
+from extraction.spool import mask_box
 from templates.controls import BUTTONS, CONTROLS, STICKS
 from tests.extraction.conftest import (
     OVERLAY_XYWH,
@@ -296,7 +297,7 @@ def die_at_call(owner, name, nth):
     setattr(owner, name, counted)
 
 where, nth = sys.argv[3], int(sys.argv[4])
-owners = {"replace": os, "read": LampReader, "write_table": pq.ParquetWriter, "_publish": stage}
+owners = {"replace": os, "read": LampReader, "write_table": pq.ParquetWriter, "publish": stage}
 die_at_call(owners[where], where, nth)
 extract_video(Path(sys.argv[1]), Path(sys.argv[2]), TEMPLATES, LampParser(), ExtractOptions(), find_lamp)
 """
@@ -309,7 +310,7 @@ extract_video(Path(sys.argv[1]), Path(sys.argv[2]), TEMPLATES, LampParser(), Ext
         ("read", 3),  # while decoding
         ("write_table", 2),  # inside the actions
         ("write_table", 6),  # inside the shard
-        ("_publish", 1),  # everything written, nothing published
+        ("publish", 1),  # everything written, nothing published
         ("replace", 1),  # the old report is gone, no file has its name yet
         ("replace", 3),  # actions and shard have their names, rejects not
         ("replace", 4),  # all but the report

@@ -20,7 +20,7 @@ from flows.channels import Channel
 from flows.children import Children
 from flows.download import DownloadOptions, classify, download, list_videos
 from flows.faults import Kind, VideoFault, redact
-from flows.store import Store
+from padtrace.dataset.store import Store
 from tests.flows.site import Site
 
 QUICK = DownloadOptions(sleep_s=0, sleep_requests_s=0, keep_free_gib=0)

@@ -16,7 +16,7 @@ from flows.cli import app
 from flows.faults import Kind, VideoFault
 from flows.funnel import make_funnel, order_by_yield
 from flows.ledger import Claim, Ledger, Row, Status, make_key
-from flows.store import Store, open_store
+from padtrace.dataset.store import Store, open_store
 
 
 def row(key: str = "a", **fields: object) -> Row:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from flows.ledger import Ledger, Row
-from flows.store import open_store
+from padtrace.dataset.store import open_store
 from tests.flows.clips import cut_sample, draw_plain
 from tests.flows.prefect_server import Served, open_served, wait_until
 from tests.flows.site import Site, open_site

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from flows.ledger import Ledger, Status
-from flows.store import open_store
+from padtrace.dataset.store import open_store
 from tests.flows.clips import cut_sample, draw_plain
 from tests.flows.prefect_server import Served, free_port, wait_until
 from tests.flows.site import Site, open_site, send_part

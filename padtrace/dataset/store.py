@@ -1,4 +1,4 @@
-"""The output of scheduled runs: a local folder or an S3 bucket, shared by many workers.
+"""Where a dataset lies: a local folder or an S3 bucket, shared by many workers.
 
 Two promises carry everything above: a file appears whole or not at all, and of many that create the same
 file exactly one succeeds. Names are relative, with forward slashes, and never leave the store.
@@ -12,8 +12,12 @@ import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
+
+import pyarrow as pa
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from extraction.records import SourceError
 
@@ -31,9 +35,17 @@ class Store(ABC):
     def read_all(self, folder: str) -> dict[str, bytes]:
         """Contents of the files in a folder, by their names in it."""
 
-    @abstractmethod
     def names(self, folder: str) -> list[str]:
         """Names of the files in a folder, sorted; none where there is no folder."""
+        return sorted(self.sizes(folder))
+
+    @abstractmethod
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of the files in a folder, by their names in it; none where there is no folder."""
+
+    @abstractmethod
+    def open(self, name: str) -> pa.NativeFile:
+        """A file for reading here and there; FileNotFoundError where there is none. Not for another process."""
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
@@ -84,11 +96,19 @@ class FolderStore(Store):
         found = ((name, self.read(f"{folder}/{name}")) for name in self.names(folder))
         return {name: data for name, data in found if data is not None}
 
-    def names(self, folder: str) -> list[str]:
+    def sizes(self, folder: str) -> dict[str, int]:
         path = self._path(folder)
         if not path.is_dir():
-            return []
-        return sorted(entry.name for entry in os.scandir(path) if not entry.name.startswith("."))
+            return {}
+        found: dict[str, int] = {}
+        for entry in os.scandir(path):
+            if not entry.name.startswith("."):
+                with suppress(FileNotFoundError):  # another worker has just removed it
+                    found[entry.name] = entry.stat().st_size
+        return found
+
+    def open(self, name: str) -> pa.NativeFile:
+        return pa.memory_map(str(self._path(name)))
 
     def put(self, name: str, data: bytes) -> None:
         os.replace(self._write(name, io.BytesIO(data)), self._path(name))
@@ -156,12 +176,15 @@ class BucketStore(Store):
         found = self._files.cat(keys, on_error="omit") if keys else {}
         return {key.rsplit("/", 1)[1]: data for key, data in found.items()}
 
-    def names(self, folder: str) -> list[str]:
+    def sizes(self, folder: str) -> dict[str, int]:
         try:
-            keys: list[str] = self._files.ls(self._key(folder), detail=False)
+            found = self._files.ls(self._key(folder), detail=True)
         except FileNotFoundError:
-            return []
-        return sorted(key.rsplit("/", 1)[1] for key in keys)
+            return {}
+        return {entry["name"].rsplit("/", 1)[1]: int(entry["size"] or 0) for entry in found}
+
+    def open(self, name: str) -> pa.NativeFile:
+        return PyFileSystem(FSSpecHandler(self._files)).open_input_file(self._key(name))
 
     def put(self, name: str, data: bytes) -> None:
         self._files.pipe_file(self._key(name), data)
