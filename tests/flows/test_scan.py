@@ -401,7 +401,10 @@ def test_a_source_that_names_nothing_is_code_1_and_one_sentence(tmp_path: Path) 
 
 def test_an_interrupted_scan_tells_what_it_knows_by_then(site: Site, clip: bytes, tmp_path: Path) -> None:
     url = tell(site, "/slow.mp4", drips, clip)
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "scan", tmp_path / "gone.mp4", url]
+    # Whoever runs the tests in the background may have had Ctrl-C ignored, which is inherited.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from flows.cli import main; main()"
+    command = [sys.executable, "-c", code, "scan", tmp_path / "gone.mp4", url]
     running = subprocess.Popen(
         [*command, "--csv", tmp_path / "rows.csv"], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
