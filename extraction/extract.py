@@ -37,7 +37,7 @@ from extraction.normalise import (
     decide_buttons,
     score_confidence,
 )
-from extraction.outputs import partial_folder, publish, reject_row, runs_of, write_chunks, write_rejects
+from extraction.outputs import partial_folder, publish, reject_row, runs_of, write_chunks, write_rejects, writing_below
 from extraction.presence import find_visible
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
 from extraction.shards import ACTIONS_SCHEMA, FRAME_SIDE, SCHEMA_VERSION, Labels, parquet_writer
@@ -127,7 +127,7 @@ def extract_video(
     video_id = make_video_id(path)
     folder = out_dir / "videos" / video_id
     fingerprint = _fingerprint(templates, parser, options)
-    try:
+    with writing_below(out_dir):
         report = read_report(folder)
         if report is not None and report.get("fingerprint") == fingerprint:
             return Outcome("already_done", video_id, folder, report)
@@ -144,11 +144,6 @@ def extract_video(
                 "fingerprint": fingerprint,
             }
             publish(partial, out_dir, folder, video_id, report)
-    except OSError as error:
-        raise SourceError(
-            f"expected to write below {out_dir}, found: {error.strerror or error}; "
-            "free space or name another folder, then run it again"
-        ) from error
     return Outcome("extracted" if placements else "no_overlay", video_id, folder, report)
 
 

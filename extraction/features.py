@@ -206,8 +206,8 @@ def _compute_template_keypoints(template: Template) -> Keypoints:
     return Keypoints.join(views)
 
 
-def look_for_still(greys: Sequence[np.ndarray], median: np.ndarray) -> Iterator[Keypoints]:
-    """Keypoints of what stands still in (H, W) uint8 frames spread over a video, at a first look, then at a closer one.
+def look_for_still(pictures: Sequence[np.ndarray], median: np.ndarray) -> Iterator[Keypoints]:
+    """Keypoints of what stands still in (H, W, 3) uint8 frames of one video, at a first look, then at a closer one.
 
     median: (H, W, 3), of all frames; the first look takes its keypoints, which is enough for most overlays. For the
     second, each subset of the frames is pooled into its temporal median, in which the game behind an overlay fades,
@@ -215,7 +215,7 @@ def look_for_still(greys: Sequence[np.ndarray], median: np.ndarray) -> Iterator[
     """
     whole = find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), KEPT_PER_FRAME)
     yield whole
-    frames = np.stack(greys)
+    frames = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     subsets = min(SUBSETS, len(frames))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # neither medians nor SIFT use more than one core
         found = list(pool.map(lambda i: find_keypoints(median_of(frames[i::subsets]), KEPT_PER_FRAME), range(subsets)))

@@ -92,8 +92,7 @@ def locate(
     pictures = [_shrink(rgb) for _, rgb in frames]
     shrink = pictures[0].shape[1] / frames[0][1].shape[1]
     median = median_of(np.stack(pictures))
-    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
-    for still in look_for_still(greys, median):
+    for still in look_for_still(pictures, median):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             judged = [pool.submit(_fit, *candidate, median) for candidate in _candidates(still, templates)]
         fits = [fit for each in judged if (fit := each.result()) is not None]

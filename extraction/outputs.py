@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from extraction.filters import CHUNK_S, Reject, chunk_indices, find_active, judge_chunk
+from extraction.records import SourceError
 from extraction.shards import (
     ACTIONS_SCHEMA,
     REJECTS_SCHEMA,
@@ -85,6 +86,18 @@ def reject_row(video_id: str, why: Reject, chunk: dict[str, Any] | None = None) 
     """A row of the rejects: of a chunk as the report describes it, or of the whole video."""
     where = {name: chunk and chunk[name] for name in ("chunk_index", "start", "end", "frames")}
     return {"video_id": video_id, **where, "reason": why.reason, "detail": why.detail}
+
+
+@contextmanager
+def writing_below(out_dir: Path) -> Iterator[None]:
+    """What the system says against writing, as a SourceError that names the output and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"expected to write below {out_dir}, found: {error.strerror or error}; "
+            "free space or name another folder, then run it again"
+        ) from error
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from extraction.records import SourceError
 
 # Planes of 8 bits, colour at half size both ways: what a crop can be cut from before it is converted.
 PLANAR_420: Final = ("yuv420p", "yuvj420p")
+LOOK_MARGIN: Final = 0.12  # of a box, around it
 TIMES_FALLBACK: Final = "remux it, for example into an mp4"
 # For data from the network: no playlist in a video's clothes, which would make the demuxer open other addresses, and
 # no reading ahead to guess a frame rate.
@@ -115,6 +116,16 @@ class DecodedFrame:
         x1, y1 = cx + cw + (cx + cw) % 2, cy + ch + (cy + ch) % 2
         cut = _rgb_of(self._converters.crop, _cut_planes(self._frame, x0, y0, x1, y1))
         return self._upright(cut[cy - y0 : cy - y0 + ch, cx - x0 : cx - x0 + cw])
+
+    def crop_around(self, box_xywh: Sequence[int]) -> np.ndarray:
+        """A box and a margin around it for a person to look at, as far as the frame goes: (h, w, 3) uint8."""
+        sides = []
+        for start, length, frame in zip(box_xywh[:2], box_xywh[2:], self.size_wh, strict=True):
+            margin = round(LOOK_MARGIN * length)
+            low, high = max(start - margin, 0), min(start + length + margin, frame)
+            sides.append((low, high - low))
+        (x, width), (y, height) = sides
+        return self.crop(x, y, width, height)
 
     def thumbnail(self, side: int) -> np.ndarray:
         """The whole upright frame, squeezed to (side, side, 3) uint8, area-averaged."""

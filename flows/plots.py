@@ -28,7 +28,6 @@ MOMENTS: Final = 8
 APART_S: Final = 0.5  # between two moments
 PAD_WIDTH: Final = 420  # px
 PAD_GROUND: Final = "#6d737b"  # both black and white lines show on it
-MARGIN: Final = 0.12  # of the box, around the crop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,19 +214,8 @@ def _crop_frames(video: Path, frame_index: Sequence[int], boxes: Sequence[Sequen
         if len(crops) == len(frame_index):
             break
         if frame.index == frame_index[len(crops)]:
-            crops.append(frame.crop(*_widen(boxes[len(crops)], frame.size_wh)))
+            crops.append(frame.crop_around(boxes[len(crops)]))
     return crops
-
-
-def _widen(box_xywh: Sequence[int], frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box with its margin, as far as the frame goes: x, y, width, height."""
-    sides = []
-    for start, length, frame in zip(box_xywh[:2], box_xywh[2:], frame_wh, strict=True):
-        margin = round(MARGIN * length)
-        low, high = max(start - margin, 0), min(start + length + margin, frame)
-        sides.append((low, high - low))
-    (x, width), (y, height) = sides
-    return x, y, width, height
 
 
 def _states(log: Log, row: int) -> States:

@@ -12,9 +12,7 @@ What only the owner of a dataset knows stands in ``DIR/release.toml``, so that t
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.records import SourceError
 from extraction.shards import SCHEMA_VERSION
+from padtrace.dataset.store import FolderStore
 from padtrace.plots import draw_plots, largest
 from padtrace.stats import Share, Stats
 from templates.controls import BUTTONS
@@ -99,9 +98,10 @@ def write_card(folder: Path, dataset: Path, stats: Stats, release: Release) -> C
         raise SourceError(f"expected no README.md at {readme} but one of a card, found another; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     plots = draw_plots(folder / "plots", stats)
-    _write_text(folder / "stats.json", json.dumps(stats.as_json(), indent=2) + "\n")
+    store = FolderStore(folder)
+    store.put("stats.json", (json.dumps(stats.as_json(), indent=2) + "\n").encode())
     rows = "packed" if (dataset / "packed").is_dir() else "shards"
-    _write_text(readme, make_card(stats, release, rows, [path.stem for path in plots]))
+    store.put(readme.name, make_card(stats, release, rows, [path.stem for path in plots]).encode())
     return Card(readme, release.missing)
 
 
@@ -229,16 +229,3 @@ def _one_line(text: str) -> str:
 
 def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else "none"
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file, or replace it, at once."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise

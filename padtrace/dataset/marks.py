@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -15,6 +13,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from extraction.records import SourceError
+from padtrace.dataset.store import FolderStore
 
 MARKS_FOLDER: Final = "marks"
 MAX_BYTES: Final = 2**24
@@ -68,18 +67,7 @@ def save_marks(folder: Path, video_id: str, spans: Iterable[Span]) -> None:
     if not marks.spans:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(marks.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(handle)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    FolderStore(path.parent).put(path.name, (marks.model_dump_json(indent=2) + "\n").encode())
 
 
 def parse_marks(data: bytes, where: str) -> tuple[Span, ...]:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.extract import Outcome, code_version, read_report
 from extraction.logs import Log, read_recorder
-from extraction.outputs import partial_folder, publish, write_chunks
+from extraction.outputs import partial_folder, publish, write_chunks, writing_below
 from extraction.records import SourceError
 from extraction.shards import FRAME_SIDE, SCHEMA_VERSION, Labels, join_blobs
 from extraction.spool import encode_jpeg
@@ -57,7 +57,7 @@ def import_recording(
     video_id = _make_video_id(folder)
     home = out_dir / "videos" / video_id
     fingerprint = f"recording {code_version()} {SCHEMA_VERSION} {active_fraction}"
-    try:
+    with writing_below(out_dir):
         report = read_report(home)
         if report is not None and report.get("fingerprint") == fingerprint:
             return Outcome("already_done", video_id, home, report)
@@ -105,11 +105,6 @@ def import_recording(
                 "fingerprint": fingerprint,
             }
             publish(partial, out_dir, home, video_id, report)
-    except OSError as error:
-        raise SourceError(
-            f"expected to write below {out_dir}, found: {error.strerror or error}; "
-            "free space or name another folder, then run it again"
-        ) from error
     return Outcome("extracted", video_id, home, report)
 
 

@@ -20,11 +20,11 @@ from av.error import FFmpegError
 
 from extraction.extract import make_video_id
 from extraction.records import SourceError
+from extraction.spool import encode_jpeg
 from extraction.video import DecodedFrame, VideoReader
 from padtrace.reports import Placed, Report
 
 GROUPS_IN_MEMORY: Final = 3  # of a chunk at most, some 15 MB
-MARGIN: Final = 0.12  # of the box, around the overlay
 CROP_WIDTH: Final = 480  # px at most
 SAME_FRAME_S: Final = 1e-4
 
@@ -141,7 +141,7 @@ class OverlayCrops:
             return b""
         for place in self._placements:
             if place.start <= frame.pts_s <= place.end:
-                return _pack(frame.crop(*_widen(place.box, frame.size_wh)))
+                return _pack(frame.crop_around(place.box))
         return b""
 
 
@@ -150,20 +150,7 @@ def _pack(rgb: np.ndarray) -> bytes:
     height, width = rgb.shape[:2]
     if width > CROP_WIDTH:
         rgb = cv2.resize(rgb, (CROP_WIDTH, max(1, round(height * CROP_WIDTH / width))), interpolation=cv2.INTER_AREA)
-    ok, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    assert ok, "a uint8 picture always encodes"
-    return bytes(data)
-
-
-def _widen(box_xywh: Sequence[int], frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box with its margin, as far as the frame goes: x, y, width, height."""
-    sides = []
-    for start, length, frame in zip(box_xywh[:2], box_xywh[2:], frame_wh, strict=True):
-        margin = round(MARGIN * length)
-        low, high = max(start - margin, 0), min(start + length + margin, frame)
-        sides.append((low, high - low))
-    (x, width), (y, height) = sides
-    return x, y, width, height
+    return encode_jpeg(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
 @contextmanager
