@@ -12,11 +12,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final, Self
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from templates.catalogue import Template, content_of
 from templates.controls import States
@@ -82,9 +83,8 @@ def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> K
 def _load(template: Template) -> Keypoints | None:
     """A template's keypoints from the user's cache folder, packed; None where they are absent or damaged."""
     try:
-        with np.load(_cache_path(template)) as arrays:
-            return Keypoints(*(arrays[name] for name in Keypoints.__dataclass_fields__))
-    except (OSError, ValueError, KeyError, BadZipFile):  # a full disk can damage them
+        return Keypoints(**load_file(_cache_path(template)))
+    except (OSError, SafetensorError, TypeError):  # a full disk can damage them
         return None
 
 
@@ -106,7 +106,7 @@ def _unpack(packed: Keypoints) -> Keypoints:
 def _cache_path(template: Template) -> Path:
     settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, PACKED_UNIT, cv2.__version__)
     digest = hashlib.sha256(repr(settings).encode() + content_of(template))
-    return user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.npz"
+    return user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,8 +130,7 @@ class Index:
 
 @lru_cache(maxsize=2)
 def index_of(templates: tuple[Template, ...]) -> Index:
-    """The index of templates; those that have hardly any keypoints are left out."""
-    # One after the other: NumPy parses headers with ``ast``, which is not safe in threads before Python 3.12.
+    """The index of templates; those that have hardly any keypoints are left out. The same templates' index is kept."""
     found = [_load(template) for template in templates]
     unknown = [i for i, keypoints in enumerate(found) if keypoints is None]
     if len(unknown) > PATIENCE:
@@ -177,7 +176,7 @@ def _store(path: Path, keypoints: Keypoints) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
             partial = Path(file.name)
-            np.savez(file, **{name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__})
+            file.write(save({name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__}))
         os.replace(partial, path)
     except OSError as error:
         _tell_once(f"cannot keep template keypoints in {path.parent}: {error.strerror}")
@@ -217,7 +216,7 @@ def look_for_still(pictures: Sequence[np.ndarray], median: np.ndarray) -> Iterat
     yield whole
     frames = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     subsets = min(SUBSETS, len(frames))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # neither medians nor SIFT use more than one core
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # SIFT uses one core
         found = list(pool.map(lambda i: find_keypoints(median_of(frames[i::subsets]), KEPT_PER_FRAME), range(subsets)))
     owner = np.repeat(np.arange(subsets), [len(each) for each in found])
     yield Keypoints.join([_recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets)), whole])
@@ -230,7 +229,8 @@ def median_of(frames: np.ndarray) -> np.ndarray:
     pictures, which processors do many pixels at a time, some rows after others, so that they stay in the cache.
     """
     bands = [frames[:, row : row + MEDIAN_ROWS] for row in range(0, frames.shape[1], MEDIAN_ROWS)]
-    return np.concatenate([_sorted_pictures(band)[(len(frames) - 1) // 2] for band in bands])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(lambda band: _sorted_pictures(band)[(len(frames) - 1) // 2], bands)))
 
 
 def _sorted_pictures(pictures: np.ndarray) -> np.ndarray:

@@ -93,8 +93,9 @@ class ParserNet(nn.Module):
         remembered: (N or 1, C, 22, 27), see ``remember``.
         """
         # Side by side they cost twice the time and read no better (LOG.md).
-        seen = self.see(torch.cat([current, previous], 1)) + remembered
-        pressed, stick = self.segformer(seen).logits.unbind(1)
+        working = self.see.weight.dtype
+        seen = self.see(torch.cat([current, previous], 1).to(working)) + remembered.to(working)
+        pressed, stick = self.segformer(seen).logits.float().unbind(1)
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
         fit = -functional.avg_pool2d(current[:, STICK_MISFIT], STRIDE)
         stick = stick + self.trust * fit
@@ -156,33 +157,39 @@ def stick_gain(scene: Scene) -> np.ndarray:
     return gain
 
 
+def load_net(weights: Path = WEIGHTS) -> tuple[ParserNet, dict[str, Any]]:
+    """A trained network, float32, and what its file says of it. SourceError where the file does not hold one."""
+    try:
+        with safe_open(weights, "pt") as file:
+            info = json.loads((file.metadata() or {}).get("padtrace", "{}"))
+        net = ParserNet(ParserConfig.model_validate(info.get("config", {})))
+        net.load_state_dict(load_file(weights))
+        info["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise SourceError(
+            f"{weights} does not hold weights of this parser ({first}); train them with `padtrace train parser`"
+        ) from error
+    return net, info
+
+
 class Parser:
     """The trained network on one device. Load once, then ``open`` it on each placement."""
 
     def __init__(self, net: ParserNet, device: torch.device, info: dict[str, Any]) -> None:
-        self.net = net.to(device).eval()
         self.device = device
         self.info = info
         # bfloat16 doubles the speed where the processor has it and is emulated, slowly, where it does not.
-        self._half = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        half = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        self.dtype = torch.bfloat16 if half else torch.float32
+        self._net = net.to(device, self.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "auto") -> Parser:
         """The shipped weights, or a file of one's own. ``device``: auto, cpu or cuda."""
-        path = weights or WEIGHTS
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            with safe_open(path, "pt") as file:
-                info = json.loads((file.metadata() or {}).get("padtrace", "{}"))
-            net = ParserNet(ParserConfig.model_validate(info.get("config", {})))
-            net.load_state_dict(load_file(path))
-            info["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise SourceError(
-                f"{path} does not hold weights of this parser ({first}); train them with `padtrace train parser`"
-            ) from error
+        net, info = load_net(weights or WEIGHTS)
         return cls(net, torch.device(device), info)
 
     @property
@@ -196,15 +203,15 @@ class Parser:
 
     @torch.inference_mode()
     def remember(self, reference: Tensor) -> Tensor:
-        """The network's ``remember``."""
-        return self.net.remember(reference)
+        """The network's ``remember``, in float32."""
+        remembered: Tensor = self._net.remember(reference.to(self.dtype)).float()
+        return remembered
 
     @torch.inference_mode()
     def read_pairs(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
-        """The network on a batch, in float32 whatever it computes in."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            buttons, sticks = self.net(previous, current, remembered)
-        return buttons.float(), sticks.float()
+        """The network on a batch; float32 in and out, whatever it computes in."""
+        buttons, sticks = self._net(previous, current, remembered)
+        return buttons, sticks
 
 
 class PlacedParser:

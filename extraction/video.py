@@ -159,15 +159,16 @@ class VideoReader:
     Raises SourceError where there is nothing to decode.
     """
 
-    def __init__(self, path: Path, reference_only: bool = False) -> None:
-        """``reference_only`` skips the frames that no other frame refers to: faster, not every frame."""
+    def __init__(self, path: Path, sparse: bool = False) -> None:
+        """``sparse``: for a few frames here and there; frames that no other refers to are skipped."""
         self.path = path
         self._container = _open(path)
         try:
             self._stream = _first_video_stream(self._container, path)
             self._stream.thread_type = "AUTO"
-            if reference_only:
+            if sparse:
                 self._stream.codec_context.skip_frame = "NONREF"
+                self._stream.thread_type = "SLICE"  # threads by frame run ahead, which the next seek throws away
             self._converters = _Converters()
             self.decoded = self.untimed = self.damaged = 0
             self._stopped = False
@@ -299,20 +300,22 @@ def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]
 
 
 def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, np.ndarray]]:
-    """For each of increasing times a frame near it: the keyframe before, where it is a new one, else one at or after.
+    """For each of increasing times a frame near it: the keyframe before, where it is a new one, else one that comes
+    a step after the last.
 
-    So a long video costs one decoded frame a sample, and a short one with few keyframes is still sampled evenly.
+    So a long video costs one decoded frame a sample, and one with few keyframes is still sampled all over.
     """
     samples: list[tuple[float, np.ndarray]] = []
     position_s = -math.inf
-    with VideoReader(path, reference_only=True) as video:
+    step_s = (times[-1] - times[0]) / max(1, len(times) - 1)
+    with VideoReader(path, sparse=True) as video:
         for target_s in times:
             try:
                 video.skip_towards(target_s, position_s)
             except FFmpegError:
                 return samples
             for frame in video.frames():
-                if frame.pts_s > position_s and (frame.is_key or frame.pts_s >= target_s):
+                if frame.pts_s > position_s and (frame.is_key or frame.pts_s >= min(target_s, position_s + step_s)):
                     samples.append((frame.pts_s, frame.rgb()))
                     position_s = frame.pts_s
                     break

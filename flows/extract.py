@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
+from extraction.features import index_of
 from extraction.layout import choose_layout
 from extraction.locate import locate, place_by_hand
 from extraction.parse import Parser
@@ -26,12 +28,15 @@ def find_overlay(
 
     A box given by hand is read with a template that the video itself lends.
     """
-    samples = sample_frames(path, options.sample_frames)
     if options.box is not None:
         assert options.family is not None
         layout = choose_layout(templates.values(), options.family, options.box[2:])
         adopted = adopt(path, options.box, layout)
+        samples = sample_frames(path, options.sample_frames)
         return [place_by_hand(options.box, adopted.template, [rgb for _, rgb in samples])], None
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(index_of, tuple(templates.values()))  # made once for all videos, while the first is sampled
+        samples = sample_frames(path, options.sample_frames)
     found = locate(samples, templates, min_inliers=options.min_inliers)
     return list(found.placements), found.reason
 

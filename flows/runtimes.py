@@ -23,7 +23,7 @@ from torch import Tensor
 
 from extraction.evidence import FRAME_CHANNELS, REFERENCE_CHANNELS
 from extraction.extract import ExtractOptions
-from extraction.parse import BATCH, Parser, ParserNet
+from extraction.parse import BATCH, Parser, ParserNet, load_net
 from extraction.rectify import PANEL_WH
 from flows.benchmark import run_benchmark
 from flows.extract import Extractor
@@ -50,20 +50,21 @@ def compare_runtimes(case: Path) -> list[Runtime]:
     """Read a ground-truth case with the shipped weights in every runtime. Each batch is one thread's, as in use."""
     torch.set_num_threads(1)
     parser = Parser.load(device="cpu")
-    pairs = _example(parser.net, BATCH)
+    net = load_net()[0].eval()
+    pairs = _example(net, BATCH)
     with tempfile.TemporaryDirectory() as folder:
-        networks = _networks(parser, Path(folder))
+        networks = _networks(parser, net, Path(folder))
         return [_measure(name, network, pairs, case, Path(folder) / name) for name, network in networks]
 
 
-def _networks(parser: Parser, folder: Path) -> Iterator[tuple[str, Network]]:
+def _networks(parser: Parser, net: ParserNet, folder: Path) -> Iterator[tuple[str, Network]]:
     import onnxruntime
 
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports its use; without, it does not
     import openvino
 
-    yield "torch, bfloat16" if parser._half else "torch, float32", parser.read_pairs
-    exported = export(parser.net, folder / "parser.onnx")
+    yield f"torch, {str(parser.dtype).removeprefix('torch.')}", parser.read_pairs
+    exported = export(net, folder / "parser.onnx")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(exported, settings, providers=["CPUExecutionProvider"])
