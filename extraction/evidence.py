@@ -15,13 +15,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.rectify import BUTTON_MARGIN, BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, tile_map, tile_size
+from extraction.rectify import (
+    BUTTON_MARGIN,
+    BUTTON_TILE,
+    PANEL_WH,
+    STICK_TILE,
+    TILE_XY,
+    WORKING_WIDTH,
+    tile_map,
+    tile_size,
+)
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, DPAD, STICKS, THUMB_OF, States
-from templates.draw import Raster, draw, rasterise
+from templates.draw import Raster, draw
 from templates.scene import Scene
 
-REFERENCE_WIDTH: Final = 256  # px; the template's own pictures are drawn this wide
+# px; the template's own pictures are drawn about as wide as the overlay is in the frame: as sharp as it can be there
+REFERENCE_WIDTHS: Final = (92, 108, 128, 150, 174, WORKING_WIDTH)
 FRAME_CHANNELS: Final = 9  # of each frame: colours 3, misfits 4, leanings 2
 STICK_MISFIT: Final = 6  # the channel
 REFERENCE_CHANNELS: Final = 13  # of a placement: rest 4, pressed 4, stick units 2, the video's own rest 3
@@ -56,9 +66,13 @@ class Reference:
         return torch.cat([self.panels.expand(len(rest), -1, -1, -1), rest], 1)
 
 
-def reference_of(template: Template, raster: Raster | None = None) -> Reference:
-    """The reference of a template, from its raster where the caller has one."""
-    raster = raster or rasterise(template, REFERENCE_WIDTH)
+def reference_width(overlay_px: float) -> int:
+    """Of the widths that references are drawn at, the one for an overlay ``overlay_px`` wide in the frame."""
+    return min(REFERENCE_WIDTHS, key=lambda width: abs(width - overlay_px))
+
+
+def reference_of(template: Template, raster: Raster) -> Reference:
+    """The reference of a template, whose ``raster`` is one of the ``REFERENCE_WIDTHS`` wide."""
     looks = (States.rest(), States.all_pressed())
     drawings = torch.cat([draw(raster, look) for look in looks])
     panels = _cut(template.scene, drawings, raster.scale)

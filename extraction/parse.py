@@ -29,12 +29,14 @@ from extraction.evidence import (
     compare,
     complete,
     reference_of,
+    reference_width,
     undo_look,
 )
 from extraction.presence import measure_agreement
 from extraction.records import Placement, Readings, SourceError
 from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, tile_size
 from templates.controls import BUTTONS, STICKS
+from templates.draw import rasterise
 from templates.scene import Scene
 
 GRID: Final = 11
@@ -229,7 +231,9 @@ class PlacedParser:
             torch.tensor([placement.offset], device=parser.device),
         )
         self._rest = self._prepare(placement.rest[None])
-        self._reference = complete(reference_of(template).to(parser.device), template.scene, self._rest[0])
+        overlay_px = float(np.hypot(*placement.affine[:, 0])) * template.scene.canvas[0]
+        reference = reference_of(template, rasterise(template, reference_width(overlay_px)))
+        self._reference = complete(reference.to(parser.device), template.scene, self._rest[0])
         self._remembered = parser.remember(self._reference.beside(self._rest))
 
     @property

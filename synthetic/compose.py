@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from extraction.evidence import blank, compare, complete, reference_of, undo_look
+from extraction.evidence import blank, compare, complete, reference_of, reference_width, undo_look
 from extraction.parse import stick_gain
-from extraction.rectify import TILE_XY, WORKING_WIDTH, tile_map, tile_size
+from extraction.rectify import TILE_XY, tile_map, tile_size
 from synthetic.backgrounds import Backgrounds
 from synthetic.degrade import Degradation, degrade, draw_degradation, resize
 from synthetic.pads import draw_pad
@@ -30,8 +30,6 @@ from templates.draw import Raster, draw, rasterise
 GROUP: Final = 32
 PART: Final = 8  # samples composed at once: memory that is used again is faster than memory that is new
 OVERLAY_WIDTHS: Final = (90.0, 500.0)  # px in the source frame
-# Tiles are cut at no more than WORKING_WIDTH, so a wider overlay is composed at that.
-RASTER_WIDTHS: Final = (92, 108, 128, 150, 174, WORKING_WIDTH)
 OFF_GEOMETRY: Final = 0.08  # of a control's box: how far another skin's control lies from where it is taken to be
 OFF_STICK: Final = 0.15  # of a stick's travel: its middle is measured where it sweeps
 OFF_SIZE: Final = 0.1  # and its size, as a logarithm
@@ -183,9 +181,8 @@ class Composer:
 
 
 def _draw_width(rng: np.random.Generator) -> int:
-    """A source width, log-uniform, as the raster width that stands for it."""
-    width = np.exp(rng.uniform(*np.log(OVERLAY_WIDTHS)))
-    return min(RASTER_WIDTHS, key=lambda candidate: abs(candidate - width))
+    """A source width, log-uniform, as the raster width that stands for it: tiles are cut at no more than 200 px."""
+    return reference_width(float(np.exp(rng.uniform(*np.log(OVERLAY_WIDTHS)))))
 
 
 def _recolour(raster: Raster, rng: np.random.Generator) -> Raster:

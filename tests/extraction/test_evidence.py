@@ -13,6 +13,7 @@ from extraction.evidence import (
     compare,
     complete,
     reference_of,
+    reference_width,
     undo_look,
 )
 from extraction.parse import stick_gain
@@ -25,9 +26,14 @@ from templates.scene import NOTHING, Show
 WIDTH = 300
 
 
-def panel_of(template: Template, states: States) -> torch.Tensor:
+def drawn_reference(template: Template, overlay_px: float = WIDTH) -> Reference:
+    """The reference for an overlay of some width."""
+    return reference_of(template, rasterise(template, reference_width(overlay_px)))
+
+
+def panel_of(template: Template, states: States, width_px: int = WIDTH) -> torch.Tensor:
     """A panel cut from the template drawn over grey: (1, 3, 88, 108)."""
-    raster = rasterise(template, WIDTH)
+    raster = rasterise(template, width_px)
     drawing = draw(raster, states)[0]
     frame = ((drawing[:3] + 0.4 * (1 - drawing[3:])) * 255).permute(1, 2, 0).numpy().astype(np.uint8)
     affine = np.array([[raster.scale, 0, 0], [0, raster.scale, 0]])
@@ -38,7 +44,7 @@ def panel_of(template: Template, states: States) -> torch.Tensor:
 
 def known_and_undrawn(template: Template) -> list[tuple[Reference, torch.Tensor]]:
     """What is known of a skin that the library draws, and of one that only its video shows; each with its rest."""
-    rest, reference = panel_of(template, States.rest()), reference_of(template)
+    rest, reference = panel_of(template, States.rest()), drawn_reference(template)
     return [(reference, rest), (complete(blank(reference, template.scene.known), template.scene, rest[0]), rest)]
 
 
@@ -59,13 +65,21 @@ def test_a_stick_fits_best_where_it_stands(name: str, left: tuple[float, float],
             assert place == pytest.approx(states.sticks[0, i], abs=0.2)
 
 
+@pytest.mark.parametrize("overlay_px", [90, 130])
+def test_a_small_overlay_is_compared_with_a_picture_as_small(overlay_px: int) -> None:
+    template = library()["dualshock_4/blueprint"]
+    rest = panel_of(template, States.rest(), overlay_px)
+    alike, sharp = (compare(rest, drawn_reference(template, px), rest)[0, 0].mean() for px in (overlay_px, WIDTH))
+    assert alike < 0.8 * sharp
+
+
 def test_a_stick_that_turns_white_when_tilted_is_looked_for_in_white() -> None:
     tinted = next(
         template
         for template in library().values()
         if any(part.kind == "move" and part.off_centre is not None for part in template.scene.parts)
     )
-    released, tilted = reference_of(tinted).caps[0]
+    released, tilted = drawn_reference(tinted).caps[0]
     assert (released - tilted).abs().max() > 0.2
 
 
@@ -75,7 +89,7 @@ def test_a_pressed_tile_is_nearer_to_the_pressed_picture(button: str) -> None:
     states = States.rest()
     states.buttons[0, BUTTON_INDEX[button]] = True
     own = panel_of(template, States.rest())
-    found = compare(panel_of(template, states), reference_of(template), own)[0]
+    found = compare(panel_of(template, states), drawn_reference(template), own)[0]
     rest, pressed, unlike, _, lean, gone = found
     for name in BUTTONS[:10]:
         x, y = TILE_XY[name]
@@ -91,14 +105,14 @@ def test_a_click_tells_wherever_the_stick_stands(clicked: bool) -> None:
     template = library()["xbox_one/dark"]
     states = States.rest()
     states.sticks[0, 0], states.buttons[0, BUTTON_INDEX["left_thumb"]] = (0.7, -0.5), clicked
-    lean = compare(panel_of(template, states), reference_of(template), panel_of(template, States.rest()))[0, 4]
+    lean = compare(panel_of(template, states), drawn_reference(template), panel_of(template, States.rest()))[0, 4]
     x, y = TILE_XY["left_thumb"]
     assert lean[y, x] == pytest.approx(1 if clicked else -1, abs=0.6)
 
 
 def test_an_undrawn_skin_lends_its_geometry_only() -> None:
     template = library()["xbox_360/dark"]
-    reference, rest = reference_of(template), torch.rand(3, *PANEL_WH[::-1])
+    reference, rest = drawn_reference(template), torch.rand(3, *PANEL_WH[::-1])
     alone = complete(blank(reference, template.scene.known), template.scene, rest)
     assert not alone.panels[:8].any()
     assert torch.equal(alone.panels[8:], reference.panels[8:])
@@ -115,7 +129,7 @@ def test_a_button_whose_press_has_no_picture_is_blank_and_the_others_are_not() -
         for part in drawn.scene.parts
     )
     adopted = Template(drawn.scene.model_copy(update={"parts": parts}), None)
-    panels = reference_of(adopted).panels[:8]
+    panels = drawn_reference(adopted).panels[:8]
 
     def tile(control: str) -> torch.Tensor:
         x, y = TILE_XY[control]
@@ -136,5 +150,5 @@ def test_undoing_a_look_restores_the_drawing() -> None:
 def test_channels_are_as_many_as_the_parser_takes() -> None:
     template = library()["snes/own"]
     rest = panel_of(template, States.rest())
-    assert 3 + compare(rest, reference_of(template), rest).shape[1] == FRAME_CHANNELS
-    assert reference_of(template).beside(rest.expand(4, -1, -1, -1)).shape == (4, REFERENCE_CHANNELS, 88, 108)
+    assert 3 + compare(rest, drawn_reference(template), rest).shape[1] == FRAME_CHANNELS
+    assert drawn_reference(template).beside(rest.expand(4, -1, -1, -1)).shape == (4, REFERENCE_CHANNELS, 88, 108)
