@@ -77,9 +77,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """A template's axis-aligned fit: canvas -> frame, its distinct inliers, its likeness to the median in [-1, 1]."""
+    """A template's axis-aligned fit: canvas -> frame, its distinct inliers, its likeness to the median in [-1, 1].
+
+    drawn: the template's keypoints.
+    """
 
     template: Template
+    drawn: Keypoints
     affine: np.ndarray
     inliers: int
     likeness: float
@@ -114,7 +118,10 @@ def locate(
         seen_before.update(left)
         for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers):
             new = follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, found_in)
-            tracks = join_track(tracks, new, rgbs)
+            # A few frames may resemble a template by chance; all frames that look like them seldom do.
+            pooled = _fit_again(fit.template, fit.drawn, fit.affine, median_of(pictures[new.alike]))
+            if pooled is not None and _is_good(pooled, min_inliers):
+                tracks = join_track(tracks, replace(new, inliers=pooled.inliers), rgbs)
     tracks = settle_overlaps(tracks)
     if not tracks:
         return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
@@ -193,7 +200,7 @@ def _find_all(votes: _Votes | None, part: slice, median: np.ndarray, min_inliers
             ]
         fits = [fit for each in fitting if (fit := each.result()) is not None]
         judged += fits
-        good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
+        good = [fit for fit in fits if _is_good(fit, min_inliers)]
         if not good:
             break
         most = max(fit.inliers for fit in good)
@@ -202,6 +209,10 @@ def _find_all(votes: _Votes | None, part: slice, median: np.ndarray, min_inliers
         sure = free[votes.nearest] & (votes.similarity > SURE_SIMILARITY)
         listed = _shortlist(votes.index, votes.still, votes.nearest, sure, SURE_VOTES)
     return found, judged
+
+
+def _is_good(fit: _Fit, min_inliers: int) -> bool:
+    return fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS
 
 
 def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
@@ -383,7 +394,11 @@ def _fit(
     if affine is None or not _is_upright(affine):
         return None
     inlier = mask.ravel().astype(bool)
-    upright = _fit_upright(source[inlier], target[inlier])
+    return _fit_again(template, drawn, _fit_upright(source[inlier], target[inlier]), median)
+
+
+def _fit_again(template: Template, drawn: Keypoints, upright: np.ndarray, median: np.ndarray) -> _Fit | None:
+    """The second look: the fit of a template that is presumed to be where ``upright`` puts it."""
     there = _keypoints_at(template, upright, median)
     similarity = drawn.descriptors @ there.descriptors.T
     for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
@@ -397,7 +412,7 @@ def _fit(
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
-    return _Fit(template, upright, len(distinct), _likeness(template, upright, median))
+    return _Fit(template, drawn, upright, len(distinct), _likeness(template, upright, median))
 
 
 def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray) -> Keypoints:

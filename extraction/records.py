@@ -34,6 +34,7 @@ class Reason(StrEnum):
 
     NO_FRAMES = "no_frames"
     NO_OVERLAY = "no_overlay"
+    NO_SUCH_PAD = "no_such_pad"
     INACTIVE = "inactive"
     NOT_COVERED = "not_covered"
     LEAK = "leak"

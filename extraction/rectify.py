@@ -59,7 +59,8 @@ def tile_map(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 class Rectifier:
     """Cuts panels out of one placement's frames.
 
-    ``box_xywh`` is the part of the frame that it needs; ``panel`` takes crops of exactly that box.
+    ``box_xywh`` is the part of the frame that it needs; ``panel`` takes crops of exactly that box. ``whole``: (17,)
+    bool, the buttons of the scene whose tiles lie inside the frame.
     """
 
     def __init__(self, scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> None:
@@ -68,6 +69,9 @@ class Rectifier:
         known = np.isfinite(points[..., 0])
         target = np.full_like(points, -1e4)
         target[known] = points[known] @ affine[:, :2].T.astype(np.float32) + affine[:, 2]
+        inside = np.all((target >= 0) & (target <= frame_wh), axis=-1)
+        corners = [TILE_XY[name] for name in BUTTONS]
+        self.whole = np.array([inside[y : y + BUTTON_TILE, x : x + BUTTON_TILE].all() for x, y in corners])
         self.box_xywh = _covering_box(target[known], frame_wh)
         x, y, w, h = self.box_xywh
         overlay_width = float(np.hypot(*affine[:, 0])) * scene.canvas[0]

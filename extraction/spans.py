@@ -19,7 +19,6 @@ import numpy as np
 from extraction.presence import CLEAR, PRESENT, measure_agreement
 from extraction.rectify import Rectifier, covered_box
 from templates.catalogue import Template
-from templates.controls import BUTTONS
 
 EXPLAINED: Final = 0.8  # of the usual agreement; a frame that agrees less may show another skin in the same place
 LEAST_SAMPLES: Final = 3  # that show a track; also the shortest stretch in which another is looked for
@@ -55,11 +54,16 @@ class Track:
     visible: np.ndarray
     judged: bool
 
+    @property
+    def alike(self) -> np.ndarray:
+        """(T,) bool, the frames that certainly show it; the other visible ones may show another skin in its place."""
+        return self.agreement >= EXPLAINED * self.usual
+
     def agreement_with(self, rgb: np.ndarray) -> float:
         """How far another (H, W, 3) uint8 frame agrees with the rest picture."""
         if not self.judged:
             return float(self.found_in.all())
-        return float(_agreement(self.template, self.rectifier.panels([rgb]), self.rest)[0])
+        return float(measure_agreement(self.rectifier.panels([rgb]), self.rest, self.rectifier.whole)[0])
 
 
 def follow(
@@ -72,7 +76,7 @@ def follow(
     alike, judged = found_in, True
     for _ in range(2):  # the second time from all frames that look so, and from no other
         rest = np.asarray(np.median(panels[alike], 0), np.uint8)
-        agreement = _agreement(template, panels, rest)
+        agreement = measure_agreement(panels, rest, rectifier.whole)
         usual = float(np.quantile(agreement[alike], 0.75))
         if usual < CLEAR:
             judged, agreement, usual = False, found_in.astype(np.float32), 1.0
@@ -86,15 +90,16 @@ def follow(
 
 
 def join_track(tracks: Sequence[Track], new: Track, frames: Sequence[np.ndarray]) -> list[Track]:
-    """The tracks and another one. What was found before is followed anew, from all frames in which it was found;
-    what too few frames show is left out.
+    """The tracks and another one. What was found before is followed from the new frames: other things may have been in
+    the median of the old ones. What too few frames show is left out.
     """
     if new.visible.sum() < min(LEAST_SAMPLES, len(frames)):
         return list(tracks)
     for i, old in enumerate(tracks):
         if old.template is new.template and _is_same_box(old.box_xywh, new.box_xywh):
             best = max(old, new, key=lambda each: each.inliers)
-            again = follow(best.template, best.affine, best.inliers, frames, old.found_in | new.found_in)
+            found_in = new.found_in if new.judged else old.found_in | new.found_in
+            again = follow(best.template, best.affine, best.inliers, frames, found_in)
             return [*tracks[:i], again, *tracks[i + 1 :]]
     return [*tracks, new]
 
@@ -102,17 +107,16 @@ def join_track(tracks: Sequence[Track], new: Track, frames: Sequence[np.ndarray]
 def find_unexplained(tracks: Sequence[Track], count: int) -> list[tuple[int, int]]:
     """Stretches of ``count`` frames, as (first, end), that no track explains: where something else may be seen.
 
-    At least LEAST_SAMPLES long, and at most a BLOCKS-th of all, if that is more.
+    At least LEAST_SAMPLES long, and else at most a BLOCKS-th of all.
     """
     explained = np.zeros(count, bool)
     for track in tracks:
-        explained |= track.agreement >= EXPLAINED * track.usual
+        explained |= track.alike
     size = max(LEAST_SAMPLES, math.ceil(count / BLOCKS))
     stretches: list[tuple[int, int]] = []
     for first, end in _runs(~explained):
-        if end - first >= LEAST_SAMPLES:
-            cuts = np.linspace(first, end, math.ceil((end - first) / size) + 1).round().astype(int).tolist()
-            stretches += pairwise(cuts)
+        parts = min(math.ceil((end - first) / size), (end - first) // LEAST_SAMPLES)
+        stretches += pairwise(np.linspace(first, end, parts + 1).astype(int).tolist())
     return stretches
 
 
@@ -197,10 +201,6 @@ def find_spans(
                 end_s = change(i, times_s[end - 1], after_s, False)
             spans[-1].append((start_s, end_s))
     return spans
-
-
-def _agreement(template: Template, panels: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    return measure_agreement(panels, rest, np.isin(BUTTONS, template.scene.known))
 
 
 def _which_visible(tracks: Sequence[Track], agreement: np.ndarray) -> np.ndarray:

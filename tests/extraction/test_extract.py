@@ -101,6 +101,9 @@ def test_the_report_tells_what_was_found_and_decided(extracted: tuple[Path, Outc
             "inliers": 42,
             "start": 0.0,
             "end": pytest.approx(65, abs=0.2),
+            "pad": 1,
+            "support": 0,
+            "sampled": 0,
         }
     ]
     assert [chunk["kept"] for chunk in report["chunks"]] == [True, False, True, True]

@@ -229,7 +229,8 @@ def test_locating_prints_one_object_for_one_source(clip: Path) -> None:
     found = json.loads(result.stdout)
     assert set(found) == {"source", "placements", "reason"}
     [place] = found["placements"]
-    assert set(place) == {"template", "family", "box", "inliers", "start", "end"}
+    assert set(place) == {"template", "family", "box", "inliers", "start", "end", "pad", "support", "sampled"}
+    assert (place["pad"], place["support"], place["sampled"]) == (1, 25, 25)
     true = json.loads((SAMPLE / "case.json").read_text())["boxes"][0][1:]
     assert np.abs(np.array(place["box"]) - true).max() <= 3
 
