@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_video
 
 from extraction.extract import ExtractOptions, extract_video
 from extraction.locate import Found, locate
@@ -21,6 +20,7 @@ from flows.extract import find_overlay
 from templates.catalogue import Template, library
 from templates.controls import States
 from templates.draw import draw_rgba
+from tests.extraction.conftest import write_video
 
 FRAME_WH = (640, 360)
 FPS = 5
