@@ -304,7 +304,7 @@ def read_frame_at(path: Path, time_s: float) -> tuple[float, np.ndarray] | None:
 
     -inf and inf ask for the first and the last frame. Frames that no other frame refers to may be passed over.
     """
-    with VideoReader(path, reference_only=True) as video:
+    with VideoReader(path, sparse=True) as video:
         if time_s > video.info.start_s:
             end_s = None if video.info.duration_s is None else video.info.start_s + video.info.duration_s
             target_s = end_s if math.isinf(time_s) else time_s
