@@ -3,6 +3,7 @@
 records     types that cross stages
 video       path -> timestamped frames
 features    pictures -> keypoints, of templates and of what stands still
+spans       sampled frames + places -> which show what, which pad, and when it changes
 locate      keypoints + templates -> Placement
 layout      video + box + family -> where each control is, for a skin that nobody drew
 rectify     frame + Placement -> panel, one tile per control

@@ -71,11 +71,15 @@ class ExtractOptions(BaseModel):
     """Where the overlay is, x, y, width, height in pixels, for an overlay that the library does not know."""
     family: str | None = None
     """Which pad the overlay in ``box`` shows."""
+    pad: int = Field(1, ge=1)
+    """Which of several pads that are seen at once is read, as ``Placement.pad`` counts them."""
 
     @model_validator(mode="after")
     def _box_has_family(self) -> Self:
         if (self.box is None) != (self.family is None):
             raise ValueError("box and family go together")
+        if self.box is not None and self.pad != 1:
+            raise ValueError("a box is one pad; leave pad out")
         return self
 
 
@@ -131,13 +135,18 @@ def extract_video(
         report = read_report(folder)
         if report is not None and report.get("fingerprint") == fingerprint:
             return Outcome("already_done", video_id, folder, report)
-        placements, reason = locate(path, templates, options)
+        found, reason = locate(path, templates, options)
+        placements = [place for place in found if place.pad == options.pad]
+        others = [place for place in found if place.pad != options.pad]
+        if others and not placements:
+            reason = Reason.NO_SUCH_PAD
         with VideoReader(path) as video, partial_folder(folder) as partial:
-            job = _Job(path, video_id, video, placements, parser, options, on_progress, origin or Origin())
+            job = _Job(path, video_id, video, placements, others, parser, options, on_progress, origin or Origin())
             report = {
                 "source": origin.url if origin else str(path),
                 **({"origin": asdict(origin)} if origin else {}),
                 **(job.write(partial) if placements else job.write_nothing(partial, reason)),
+                "other_pads": [describe_placement(place, video.info) for place in others],
                 "video_id": video_id,
                 "options": options.model_dump(mode="json"),
                 "versions": {"code": code_version(), "schema": SCHEMA_VERSION, "parser": parser.version},
@@ -178,6 +187,9 @@ def describe_placement(placement: Placement, info: VideoInfo, last_s: float | No
         "family": placement.template.family,
         "box": [int(side) for side in placement.box_xywh],
         "inliers": int(placement.inliers),
+        "pad": placement.pad,
+        "support": placement.support,
+        "sampled": placement.sampled,
         "start": round(start_s, 6),
         "end": round(max(start_s, min(placement.end_s, end_s)), 6),
     }
@@ -229,6 +241,7 @@ class _Job:
     video_id: str
     video: VideoReader
     placements: Sequence[Placement]
+    others: Sequence[Placement]
     parser: Reader
     options: ExtractOptions
     on_progress: Callable[[float], None] | None
@@ -238,7 +251,12 @@ class _Job:
         """Files of a video without an overlay: no labels (none of its frames is read), one reject."""
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()):
             pass
-        why = Reject(reason or Reason.NO_OVERLAY, "no known overlay in the sampled frames")
+        detail = (
+            f"the sampled frames show no pad {self.options.pad}"
+            if reason is Reason.NO_SUCH_PAD
+            else "no known overlay in the sampled frames"
+        )
+        why = Reject(reason or Reason.NO_OVERLAY, detail)
         write_rejects(partial, [reject_row(self.video_id, why)], self._metadata())
         return {
             "placements": [],
@@ -336,7 +354,8 @@ class _Job:
 
     def _masks(self) -> list[Mask]:
         size_wh = (self.video.info.width, self.video.info.height)
-        return [mask_box(place.box_xywh, size_wh) for place in self.placements]
+        boxes = dict.fromkeys(place.box_xywh for place in (*self.placements, *self.others))
+        return [mask_box(box, size_wh) for box in boxes]
 
     def _shown(self) -> np.ndarray:
         """Which controls each placement shows: (N + 1, 19) bool; the last row is "no placement"."""

@@ -205,6 +205,11 @@ def _compute_template_keypoints(template: Template) -> Keypoints:
     return Keypoints.join(views)
 
 
+def look_at(median: np.ndarray, keep: int) -> Keypoints:
+    """The strongest ``keep`` keypoints of an (H, W, 3) uint8 picture."""
+    return find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), keep)
+
+
 def look_for_still(pictures: Sequence[np.ndarray], median: np.ndarray) -> Iterator[Keypoints]:
     """Keypoints of what stands still in (H, W, 3) uint8 frames of one video, at a first look, then at a closer one.
 
@@ -212,7 +217,7 @@ def look_for_still(pictures: Sequence[np.ndarray], median: np.ndarray) -> Iterat
     second, each subset of the frames is pooled into its temporal median, in which the game behind an overlay fades,
     and keypoints that recur at the same place of several medians are added, their descriptors averaged.
     """
-    whole = find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), KEPT_PER_FRAME)
+    whole = look_at(median, KEPT_PER_FRAME)
     yield whole
     frames = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     subsets = min(SUBSETS, len(frames))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,12 +23,14 @@ from extraction.features import (
     Keypoints,
     find_keypoints,
     index_of,
+    look_at,
     look_for_still,
     median_of,
     nearest_still,
 )
 from extraction.records import Placement, Reason, SourceError
-from extraction.rectify import Rectifier
+from extraction.rectify import Rectifier, covered_box
+from extraction.spans import FrameAt, find_spans, find_unexplained, follow, join_track, number_pads, settle_overlaps
 from templates.catalogue import Template
 from templates.controls import States
 from templates.draw import draw_rgba
@@ -36,6 +38,9 @@ from templates.scene import StickGeometry
 
 FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
 SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing matches
+SURE_SIMILARITY, SURE_VOTES = 0.92, 10  # that a second pad needs: where there is none, up to 20 votes of grids agree
+BORDER: Final = 0.05  # of the canvas, around it: keypoints there are the overlay's too
+KEPT_PER_PART: Final = 1000  # keypoints of a part of the frames
 RATIO: Final = 0.9  # of distances, nearest to second nearest at another place of the frame
 NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
@@ -72,9 +77,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """A template's axis-aligned fit: canvas -> frame, its distinct inliers, its likeness to the median in [-1, 1]."""
+    """A template's axis-aligned fit: canvas -> frame, its distinct inliers, its likeness to the median in [-1, 1].
+
+    drawn: the template's keypoints.
+    """
 
     template: Template
+    drawn: Keypoints
     affine: np.ndarray
     inliers: int
     likeness: float
@@ -85,27 +94,132 @@ def locate(
     templates: Mapping[str, Template],
     *,
     min_inliers: int = 20,
+    frame_at: FrameAt | None = None,
 ) -> Found:
-    """Find the overlay in frames sampled from one video: (pts_s, (H, W, 3) uint8 RGB)."""
+    """Find the overlays in frames sampled from one video, (pts_s, (H, W, 3) uint8 RGB), and when they are there.
+
+    All frames are looked at together. Only where some do not show what was found, or nothing was, stretches of them
+    are looked at by themselves. ``frame_at`` gives the video's other frames, to find the times of changes.
+    """
     if not frames:
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
-    pictures = [_shrink(rgb) for _, rgb in frames]
-    shrink = pictures[0].shape[1] / frames[0][1].shape[1]
-    median = median_of(np.stack(pictures))
-    for still in look_for_still(pictures, median):
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            judged = [pool.submit(_fit, *candidate, median) for candidate in _candidates(still, templates)]
-        fits = [fit for each in judged if (fit := each.result()) is not None]
-        good = [fit for fit in fits if fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS]
+    times_s, rgbs = [pts_s for pts_s, _ in frames], [rgb for _, rgb in frames]
+    pictures = np.stack([_shrink(rgb) for rgb in rgbs])
+    shrink = pictures.shape[2] / rgbs[0].shape[1]
+    median = median_of(pictures)
+    for still in look_for_still(list(pictures), median):
+        good, judged = _find_all(_vote(still, templates), slice(None), median, min_inliers)
         if good:
             break
-    else:
-        return Found((), Reason.NO_OVERLAY, _explain(fits, min_inliers))
-    most = max(fit.inliers for fit in good)
-    best = max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
-    placement = _placement(best.template, best.affine / shrink, best.inliers, [rgb for _, rgb in frames])
-    gain, offset = measure_look(best.template, best.affine, median)
-    return Found((replace(placement, gain=gain, offset=offset),), None, "")
+    everywhere = np.ones(len(frames), bool)
+    tracks = [follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, everywhere) for fit in good]
+    seen_before: set[tuple[int, int]] = set()
+    while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
+        seen_before.update(left)
+        for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers):
+            new = follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, found_in)
+            # A few frames may resemble a template by chance; all frames that look like them seldom do.
+            pooled = _fit_again(fit.template, fit.drawn, fit.affine, median_of(pictures[new.alike]))
+            if pooled is not None and _is_good(pooled, min_inliers):
+                tracks = join_track(tracks, replace(new, inliers=pooled.inliers), rgbs)
+    tracks = settle_overlaps(tracks)
+    if not tracks:
+        return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
+    placements: list[Placement] = []
+    for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
+        shown = median if track.visible.all() else median_of(pictures[track.visible])
+        gain, offset = measure_look(track.template, track.affine * shrink, shown)
+        whole = Placement(
+            track.template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, track.rest, gain, offset, pad
+        )
+        for start_s, end_s in spans:
+            support = sum(start_s <= time_s < end_s for time_s in times_s)
+            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support, sampled=len(frames)))
+    return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
+
+
+def _find_in_parts(
+    pictures: np.ndarray, parts: Sequence[tuple[int, int]], templates: Mapping[str, Template], min_inliers: int
+) -> Iterator[tuple[np.ndarray, _Fit]]:
+    """The overlays in the medians of parts, (first, end) each, of T pictures: (T,) bool, the part, and the fit.
+
+    The parts vote together for the templates that are matched in earnest in each.
+    """
+    medians = [median_of(pictures[first:end]) for first, end in parts]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stills = list(pool.map(lambda median: look_at(median, KEPT_PER_PART), medians))
+    votes = _vote(Keypoints.join(stills), templates)
+    ends = np.cumsum([len(still) for still in stills]).tolist()
+    for (first, end), median, still, last in zip(parts, medians, stills, ends, strict=True):
+        found_in = np.zeros(len(pictures), bool)
+        found_in[first:end] = True
+        for fit in _find_all(votes, slice(last - len(still), last), median, min_inliers)[0]:
+            yield found_in, fit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Votes:
+    """What still keypoints have to say about all templates.
+
+    nearest: (M,) of each template keypoint the likest still one, and similarity: (M,) how like it is. listed: the
+    shortlist by all of them.
+    """
+
+    index: Index
+    still: Keypoints
+    nearest: np.ndarray
+    similarity: np.ndarray
+    listed: list[tuple[Template, Keypoints]]
+
+
+def _vote(still: Keypoints, templates: Mapping[str, Template]) -> _Votes | None:
+    """None where there is nothing to vote on."""
+    if len(still) < 4 or not templates:
+        return None
+    index = index_of(tuple(templates.values()))
+    nearest, similarity = nearest_still(index, still)
+    return _Votes(index, still, nearest, similarity, _shortlist(index, still, nearest, similarity > SIMILARITY, 1))
+
+
+def _find_all(votes: _Votes | None, part: slice, median: np.ndarray, min_inliers: int) -> tuple[list[_Fit], list[_Fit]]:
+    """The overlays that one picture shows, each in a place of its own, and all fits that were judged.
+
+    ``part``: of the still keypoints, those of this picture. Of what lies beside an overlay that was found, only the
+    surest matches vote: that costs next to nothing, and two pads at once are rare.
+    """
+    found: list[_Fit] = []
+    judged: list[_Fit] = []
+    if votes is None:
+        return found, judged
+    listed, free = votes.listed, np.ones(len(votes.still), bool)
+    while listed:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            fitting = [
+                pool.submit(_fit, *candidate, median)
+                for candidate in _candidates(listed, votes.still[part][free[part]])
+            ]
+        fits = [fit for each in fitting if (fit := each.result()) is not None]
+        judged += fits
+        good = [fit for fit in fits if _is_good(fit, min_inliers)]
+        if not good:
+            break
+        most = max(fit.inliers for fit in good)
+        found.append(max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness))
+        free &= ~_covers(found[-1], votes.still.points)
+        sure = free[votes.nearest] & (votes.similarity > SURE_SIMILARITY)
+        listed = _shortlist(votes.index, votes.still, votes.nearest, sure, SURE_VOTES)
+    return found, judged
+
+
+def _is_good(fit: _Fit, min_inliers: int) -> bool:
+    return fit.inliers >= min_inliers and fit.likeness >= MIN_LIKENESS
+
+
+def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
+    """Which points (N, 2) lie where a fit's canvas is."""
+    canvas = np.array(fit.template.scene.canvas)
+    on_canvas = (points - fit.affine[:, 2]) / np.diag(fit.affine[:, :2]) / canvas
+    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(1))
 
 
 def measure_look(
@@ -158,17 +272,9 @@ def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frame
         raise SourceError(f"expected a box inside {width}x{height} px, found {x},{y},{w},{h}; give x,y,w,h")
     canvas = template.scene.canvas
     affine = np.array([[w / canvas[0], 0, x], [0, h / canvas[1], y]], np.float64)
-    return _placement(template, affine, 0, frames)
-
-
-def _placement(template: Template, affine: np.ndarray, inliers: int, frames: Sequence[np.ndarray]) -> Placement:
-    frame_wh = frames[0].shape[1::-1]
-    canvas = np.array(template.scene.canvas)
-    low = np.clip(np.round(affine[:, 2]), 0, np.array(frame_wh) - 1)
-    high = np.clip(np.round(affine[:, 2] + np.diag(affine[:, :2]) * canvas), low + 1, frame_wh)
-    box = (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
-    rest = Rectifier(template.scene, affine, frame_wh).rest_panel(frames)
-    return Placement(template, affine, box, inliers, 0.0, math.inf, rest)
+    box = covered_box(template.scene, affine, (width, height))
+    rest = Rectifier(template.scene, affine, (width, height)).rest_panel(frames)
+    return Placement(template, affine, box, 0, 0.0, math.inf, rest)
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:
@@ -180,16 +286,13 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
 
 
 def _candidates(
-    still: Keypoints, templates: Mapping[str, Template]
+    listed: Sequence[tuple[Template, Keypoints]], still: Keypoints
 ) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
     """The templates with most agreeing votes: (template, its keypoints, matched canvas points, frame points).
 
-    A quick vote over all templates makes a short list; only there do matches have to pass the ratio test.
+    Of the ``_shortlist``; here matches have to pass the ratio test.
     """
-    if len(still) < 4 or not templates:
-        return []
-    listed = _shortlist(index_of(tuple(templates.values())), still)
-    if not listed:
+    if not len(still):
         return []
     voted = []
     nearest, matched = _match(np.concatenate([keypoints.descriptors for _, keypoints in listed]), still)
@@ -204,18 +307,24 @@ def _candidates(
     return voted[:CANDIDATES]
 
 
-def _shortlist(index: Index, still: Keypoints) -> list[tuple[Template, Keypoints]]:
-    """The SHORTLIST templates whose keypoints agree most on one size and place."""
-    nearest, similarity = nearest_still(index, still)
+def _shortlist(
+    index: Index, still: Keypoints, nearest: np.ndarray, strong: np.ndarray, least: int
+) -> list[tuple[Template, Keypoints]]:
+    """The SHORTLIST templates whose keypoints agree most on one size and place, ``least`` of them at least.
+
+    nearest: (M,) each template keypoint's still one. strong: (M,) bool, which of them may vote.
+    """
     votes = []
     for template, start, end in zip(index.templates, (0, *index.ends), index.ends, strict=False):
         part = slice(start, end)
-        use = start + np.flatnonzero(similarity[part] > SIMILARITY)
+        use = start + np.flatnonzero(strong[part])
+        if len(use) < least:
+            continue
         keypoints = index.packed[use]
         agree = _agreeing(keypoints, still[nearest[use]], template.scene.canvas)
         votes.append((len(_distinct(keypoints.points[agree], template.scene.canvas[0])), template, part))
     votes.sort(key=lambda each: -each[0])
-    return [(template, index.keypoints(part)) for count, template, part in votes[:SHORTLIST] if count]
+    return [(template, index.keypoints(part)) for count, template, part in votes[:SHORTLIST] if count >= least]
 
 
 def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
@@ -285,7 +394,11 @@ def _fit(
     if affine is None or not _is_upright(affine):
         return None
     inlier = mask.ravel().astype(bool)
-    upright = _fit_upright(source[inlier], target[inlier])
+    return _fit_again(template, drawn, _fit_upright(source[inlier], target[inlier]), median)
+
+
+def _fit_again(template: Template, drawn: Keypoints, upright: np.ndarray, median: np.ndarray) -> _Fit | None:
+    """The second look: the fit of a template that is presumed to be where ``upright`` puts it."""
     there = _keypoints_at(template, upright, median)
     similarity = drawn.descriptors @ there.descriptors.T
     for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
@@ -299,7 +412,7 @@ def _fit(
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
-    return _Fit(template, upright, len(distinct), _likeness(template, upright, median))
+    return _Fit(template, drawn, upright, len(distinct), _likeness(template, upright, median))
 
 
 def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray) -> Keypoints:

@@ -223,7 +223,6 @@ class PlacedParser:
         template = placement.template
         self._parser = parser
         self._placement = placement
-        self._known = np.isin(BUTTONS, template.scene.known)
         self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
         self._gain = stick_gain(template.scene)
         self._look = (
@@ -261,7 +260,7 @@ class PlacedParser:
             misfit = frames[1:, STICK_MISFIT, y : y + STICK_TILE, x : x + STICK_TILE]
             place[:, i] = settle(place[:, i], misfit)
         sticks = place.cpu().numpy() * self._gain
-        agreement = measure_agreement(panels[1:], self._placement.rest, self._known)
+        agreement = measure_agreement(panels[1:], self._placement.rest, self._rectifier.whole)
         return logits.cpu().numpy(), sticks, certainty.cpu().numpy(), agreement
 
     def _prepare(self, panels: np.ndarray) -> Tensor:

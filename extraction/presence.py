@@ -23,7 +23,7 @@ STEADY_S: Final = 0.25  # what changes for less than half of this does not count
 def measure_agreement(panels: np.ndarray, rest: np.ndarray, known: np.ndarray) -> np.ndarray:
     """How far panels (N, 88, 108, 3) uint8 agree with the rest picture (88, 108, 3): (N,) float32 in [-1, 1].
 
-    known: (17,) bool, the buttons that the overlay shows; an overlay without buttons agrees with itself, 1.
+    known: (17,) bool, the buttons that the overlay shows inside the frame; without any it agrees with itself, 1.
     """
     if not known.any():
         return np.ones(len(panels), np.float32)

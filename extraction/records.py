@@ -34,6 +34,7 @@ class Reason(StrEnum):
 
     NO_FRAMES = "no_frames"
     NO_OVERLAY = "no_overlay"
+    NO_SUCH_PAD = "no_such_pad"
     INACTIVE = "inactive"
     NOT_COVERED = "not_covered"
     LEAK = "leak"
@@ -41,7 +42,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """Where one template sits in one video, and when.
+    """Where one template sits in one video, and when. A pad that hides, moves or changes has several, one by one.
 
     template: what is there. A control of which it has no picture is read by the video's own rest picture alone.
     affine: (2, 3) float64, canvas units -> pixels of the upright frame.
@@ -49,8 +50,11 @@ class Placement:
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
-    rest: (88, 108, 3) uint8, the parser's panel of the overlay at rest: the temporal median of the sampled frames.
+    rest: (88, 108, 3) uint8, the parser's panel of the overlay at rest: the temporal median of the sampled frames
+    that show it.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
+    pad: which of the video's pads this is, from 1 on; several are there at once.
+    support: how many of the sampled frames within the span show it, of ``sampled`` in the whole video.
     """
 
     template: Template
@@ -62,6 +66,9 @@ class Placement:
     rest: np.ndarray
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pad: int = 1
+    support: int = 0
+    sampled: int = 0
 
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3):

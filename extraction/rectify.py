@@ -59,7 +59,8 @@ def tile_map(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 class Rectifier:
     """Cuts panels out of one placement's frames.
 
-    ``box_xywh`` is the part of the frame that it needs; ``panel`` takes crops of exactly that box.
+    ``box_xywh`` is the part of the frame that it needs; ``panel`` takes crops of exactly that box. ``whole``: (17,)
+    bool, the buttons of the scene whose tiles lie inside the frame.
     """
 
     def __init__(self, scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> None:
@@ -68,6 +69,9 @@ class Rectifier:
         known = np.isfinite(points[..., 0])
         target = np.full_like(points, -1e4)
         target[known] = points[known] @ affine[:, :2].T.astype(np.float32) + affine[:, 2]
+        inside = np.all((target >= 0) & (target <= frame_wh), axis=-1)
+        corners = [TILE_XY[name] for name in BUTTONS]
+        self.whole = np.array([inside[y : y + BUTTON_TILE, x : x + BUTTON_TILE].all() for x, y in corners])
         self.box_xywh = _covering_box(target[known], frame_wh)
         x, y, w, h = self.box_xywh
         overlay_width = float(np.hypot(*affine[:, 0])) * scene.canvas[0]
@@ -84,11 +88,21 @@ class Rectifier:
         x, y = self._map[..., 0], self._map[..., 1]
         return np.asarray(cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
 
-    def rest_panel(self, frames: Sequence[np.ndarray]) -> np.ndarray:
-        """The temporal median of the panels of (H, W, 3) uint8 frames: (88, 108, 3) uint8."""
+    def panels(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """The panels of N whole (H, W, 3) uint8 frames: (N, 88, 108, 3) uint8."""
         x, y, w, h = self.box_xywh
-        panels = [self.panel(frame[y : y + h, x : x + w]) for frame in frames]
-        return np.asarray(np.median(panels, 0), np.uint8)
+        return np.stack([self.panel(frame[y : y + h, x : x + w]) for frame in frames])
+
+    def rest_panel(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """The temporal median of the panels of whole frames: (88, 108, 3) uint8."""
+        return np.asarray(np.median(self.panels(frames), 0), np.uint8)
+
+
+def covered_box(scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where a scene's canvas is in a frame, clipped to it: x, y, width, height in pixels, at least 1 x 1."""
+    low = np.clip(np.round(affine[:, 2]), 0, np.array(frame_wh) - 1)
+    high = np.clip(np.round(affine[:, 2] + np.diag(affine[:, :2]) * np.array(scene.canvas)), low + 1, frame_wh)
+    return (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
 
 
 def _grid_over(box: Box, size: int) -> np.ndarray:

@@ -299,6 +299,29 @@ def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]
         return _sample_in_passing(video.frames(), count)
 
 
+def read_frame_at(path: Path, time_s: float) -> tuple[float, np.ndarray] | None:
+    """The first frame at or after a time, else the last: (pts_s, (H, W, 3) uint8 rgb). None where it cannot be sought.
+
+    -inf and inf ask for the first and the last frame. Frames that no other frame refers to may be passed over.
+    """
+    with VideoReader(path, sparse=True) as video:
+        if time_s > video.info.start_s:
+            end_s = None if video.info.duration_s is None else video.info.start_s + video.info.duration_s
+            target_s = end_s if math.isinf(time_s) else time_s
+            if target_s is None:
+                return None
+            try:
+                video.skip_towards(target_s, -math.inf)
+            except FFmpegError:
+                return None
+        last = None
+        for frame in video.frames():
+            last = frame
+            if frame.pts_s >= time_s:
+                break
+        return None if last is None else (last.pts_s, last.rgb())
+
+
 def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, np.ndarray]]:
     """For each of increasing times a frame near it: the keyframe before, where it is a new one, else one that comes
     a step after the last.

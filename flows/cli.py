@@ -109,6 +109,9 @@ def extract(
         str | None, typer.Option(metavar="X,Y,W,H", help="Where the overlay is, in pixels; needs --family.")
     ] = None,
     family: Annotated[str | None, typer.Option(metavar="NAME", help="Which pad it shows; needs --box.")] = None,
+    pad: Annotated[
+        int, typer.Option(min=1, help="Which one to read where `locate` tells of several pads at once.")
+    ] = 1,
     min_inliers: MinInliers = 20,
     sample_frames: SampleFrames = 25,
     active_fraction: ActiveFraction = 0.5,
@@ -124,6 +127,8 @@ def extract(
     """
     if (box is None) != (family is None):
         raise wrong_usage("--box and --family go together: where the overlay is, and which pad it shows")
+    if box is not None and pad != 1:
+        raise wrong_usage("--box and --pad exclude each other: a box is the one pad that is read")
     by_hand = None if box is None else parse_box(box)
     faults = Faults(debug)
     outcomes: list[Outcome] = []
@@ -138,6 +143,7 @@ def extract(
                 frames=not no_frames,
                 box=by_hand,
                 family=family,
+                pad=pad,
             )
             extractor = _open_extractor(out_dir, templates, device, options)
             for video in videos:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from extraction.layout import choose_layout
 from extraction.locate import locate, place_by_hand
 from extraction.parse import Parser
 from extraction.records import Placement, Reason
-from extraction.video import probe, sample_frames
+from extraction.video import probe, read_frame_at, sample_frames
 from templates.catalogue import Template
 
 
@@ -37,7 +38,7 @@ def find_overlay(
     with ThreadPoolExecutor(1) as pool:
         pool.submit(index_of, tuple(templates.values()))  # made once for all videos, while the first is sampled
         samples = sample_frames(path, options.sample_frames)
-    found = locate(samples, templates, min_inliers=options.min_inliers)
+    found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
     return list(found.placements), found.reason
 
 

@@ -29,7 +29,8 @@ def placement_lines(found: dict[str, Any]) -> str:
         x, y, width, height = place["box"]
         lines.append(
             f"{found['source']}: {place['template']} ({place['family']}) at {x},{y} size {width}x{height}, "
-            f"{place['start']:.1f} to {place['end']:.1f} s, {place['inliers']} inliers"
+            f"{place['start']:.1f} to {place['end']:.1f} s, pad {place['pad']}, {place['inliers']} inliers, "
+            f"seen in {place['support']} of {place['sampled']} frames"
         )
     return "\n".join(lines) or f"{found['source']}: no overlay ({found['reason']})"
 

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from extraction.extract import ExtractOptions, Outcome, extract_video, make_video_id
-from extraction.records import SourceError
+from extraction.records import Placement, Reason, SourceError
 from extraction.shards import ACTIONS_SCHEMA, REJECTS_SCHEMA, SHARD_SCHEMA
 from extraction.spool import mask_box
 from templates.controls import BUTTONS, CONTROLS, STICKS
@@ -101,6 +101,9 @@ def test_the_report_tells_what_was_found_and_decided(extracted: tuple[Path, Outc
             "inliers": 42,
             "start": 0.0,
             "end": pytest.approx(65, abs=0.2),
+            "pad": 1,
+            "support": 0,
+            "sampled": 0,
         }
     ]
     assert [chunk["kept"] for chunk in report["chunks"]] == [True, False, True, True]
@@ -203,6 +206,21 @@ def test_frames_outside_the_span_of_a_placement_are_unknown(lamp_video: Path, tm
     ]
     shard = pq.read_table(tmp_path / "shards" / f"{outcome.video_id}.parquet")
     assert shard["known"].to_pylist()[120] == []
+
+
+def test_of_two_pads_one_is_read_and_both_are_told_and_blacked_out(lamp_video: Path, tmp_path: Path) -> None:
+    other = replace(placed(), box_xywh=(0, 0, 16, 8), affine=np.array([[0.5, 0, 0], [0, 0.5, 0]]), pad=2)
+
+    def find_two(*_: object) -> tuple[list[Placement], Reason | None]:
+        return [placed(), other], None
+
+    for pad, box in ((1, OVERLAY_XYWH), (2, other.box_xywh)):
+        report = extract(lamp_video, tmp_path / str(pad), locate=find_two, pad=pad).report
+        assert [(place["pad"], place["box"]) for place in report["placements"]] == [(pad, list(box))]
+        assert [place["pad"] for place in report["other_pads"]] == [3 - pad]
+        assert len(report["masks"]) == 2
+    third = extract(lamp_video, tmp_path / "3", locate=find_two, pad=3)
+    assert (third.status, third.report["reason"], len(third.report["other_pads"])) == ("no_overlay", "no_such_pad", 2)
 
 
 def test_time_counts_from_the_first_frame_and_stays_its_own(tmp_path: Path) -> None:
@@ -378,7 +396,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from extraction.extract import ExtractOptions, extract_video
-from extraction.records import SourceError
+from extraction.records import Placement, Reason, SourceError
 from tests.extraction.conftest import TEMPLATES, LampParser, find_lamp
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))

@@ -58,6 +58,7 @@ def test_help_answers_before_anything_heavy_is_imported() -> None:
         ("extract", "a.mp4", "--out", "o", "--family", "snes"),  # where?
         ("extract", "a.mp4", "--out", "o", "--box", "1,2,3", "--family", "snes"),  # three numbers
         ("extract", "a.mp4", "--out", "o", "--box", "1,2,0,4", "--family", "snes"),  # no width
+        ("extract", "a.mp4", "--out", "o", "--box", "1,2,3,4", "--family", "snes", "--pad", "2"),  # a box is one pad
         ("extract", "a.mp4", "--out", "o", "--device", "abacus"),
         ("extract", "a.mp4", "--out", "o", "--active-fraction", "2"),
         ("templates", "import", "nohboard", "a", "--out", "o"),  # a program that is not supported
@@ -229,7 +230,8 @@ def test_locating_prints_one_object_for_one_source(clip: Path) -> None:
     found = json.loads(result.stdout)
     assert set(found) == {"source", "placements", "reason"}
     [place] = found["placements"]
-    assert set(place) == {"template", "family", "box", "inliers", "start", "end"}
+    assert set(place) == {"template", "family", "box", "inliers", "start", "end", "pad", "support", "sampled"}
+    assert (place["pad"], place["support"], place["sampled"]) == (1, 25, 25)
     true = json.loads((SAMPLE / "case.json").read_text())["boxes"][0][1:]
     assert np.abs(np.array(place["box"]) - true).max() <= 3
 
