@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from extraction.filters import Reject
 from extraction.leak import WIDEN_PX, Mask
+from extraction.locate import Found
 from extraction.normalise import (
     Calibration,
     apply_calibration,
@@ -95,7 +96,7 @@ class Reader(Protocol):
     def open(self, placement: Placement, frame_wh: tuple[int, int]) -> PlacedReader: ...
 
 
-Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], tuple[list[Placement], Reason | None]]
+Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +132,21 @@ def extract_video(
         report = read_report(folder)
         if report is not None and report.get("fingerprint") == fingerprint:
             return Outcome("already_done", video_id, folder, report)
-        placements, reason = locate(path, templates, options)
+        found = locate(path, templates, options)
         with VideoReader(path) as video, partial_folder(folder) as partial:
-            job = _Job(path, video_id, video, placements, parser, options, on_progress, origin or Origin())
+            job = _Job(path, video_id, video, found.placements, parser, options, on_progress, origin or Origin())
             report = {
                 "source": origin.url if origin else str(path),
                 **({"origin": asdict(origin)} if origin else {}),
-                **(job.write(partial) if placements else job.write_nothing(partial, reason)),
+                **(job.write(partial) if found.placements else job.write_nothing(partial, found)),
+                "detail": found.detail,
                 "video_id": video_id,
                 "options": options.model_dump(mode="json"),
                 "versions": {"code": code_version(), "schema": SCHEMA_VERSION, "parser": parser.version},
                 "fingerprint": fingerprint,
             }
             publish(partial, out_dir, folder, video_id, report)
-    return Outcome("extracted" if placements else "no_overlay", video_id, folder, report)
+    return Outcome("extracted" if found.placements else "no_overlay", video_id, folder, report)
 
 
 def make_video_id(path: Path) -> str:
@@ -180,6 +182,8 @@ def describe_placement(placement: Placement, info: VideoInfo, last_s: float | No
         "inliers": int(placement.inliers),
         "start": round(start_s, 6),
         "end": round(max(start_s, min(placement.end_s, end_s)), 6),
+        "certainty": round(placement.certainty, 3),
+        "reason": Reason.UNKNOWN_SKIN if placement.certainty < 1 else None,
     }
 
 
@@ -234,11 +238,11 @@ class _Job:
     on_progress: Callable[[float], None] | None
     origin: Origin
 
-    def write_nothing(self, partial: Path, reason: Reason | None) -> dict[str, Any]:
+    def write_nothing(self, partial: Path, found: Found) -> dict[str, Any]:
         """Files of a video without an overlay: no labels (none of its frames is read), one reject."""
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()):
             pass
-        why = Reject(reason or Reason.NO_OVERLAY, "no known overlay in the sampled frames")
+        why = Reject(found.reason or Reason.NO_OVERLAY, found.detail or "no known overlay in the sampled frames")
         write_rejects(partial, [reject_row(self.video_id, why)], self._metadata())
         return {
             "placements": [],
@@ -345,6 +349,10 @@ class _Job:
             shown[i] = np.isin(CONTROLS, place.template.scene.known)
         return shown
 
+    def _certainty(self) -> np.ndarray:
+        """How likely each placement is right: (N + 1,) float32; the last is "no placement"."""
+        return np.array([*(place.certainty for place in self.placements), 0.0], np.float32)
+
     def _spans(self, raw: _Raw) -> list[Placement]:
         """The placements as they were seen: one for each stretch of frames that shows one."""
         spans = []
@@ -369,7 +377,7 @@ class _Job:
             known=known,
             buttons=held,
             sticks=apply_calibration(raw.sticks, calibration),
-            confidence=score_confidence(logits, held, raw.certainty, known),
+            confidence=score_confidence(logits, held, raw.certainty, known) * self._certainty()[raw.place],
         )
         return labels, calibration
 
