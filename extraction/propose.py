@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,7 @@ class Proposal:
     """An overlay that no template knows.
 
     box_xywh: the canvas of its pad in pixels of the frame, clipped to it. score: in [0, 1], how much this looks like a
-    pad that shows its player's hands. family, family_score: which pad it seems to be, and in [0, 1] how likely this one.
+    pad that shows its player's hands. family, family_score: which pad it seems to be, and how likely, in [0, 1].
     """
 
     box_xywh: tuple[int, int, int, int]
@@ -80,7 +81,7 @@ class ProposerNet(nn.Module):
     def __init__(self, families: int, width: int = 80) -> None:
         super().__init__()
         sizes = (MAP_CHANNELS, 24, 48, width)
-        self.stem = nn.Sequential(*(_conv(a, b, stride=2) for a, b in zip(sizes, sizes[1:], strict=False)))
+        self.stem = nn.Sequential(*(_conv(a, b, stride=2) for a, b in pairwise(sizes)))
         self.blocks = nn.ModuleList(_conv(width, width, dilation=reach) for reach in (1, 2, 4, 1, 2, 4))
         self.head = nn.Sequential(_conv(width, width), nn.Conv2d(width, 5 + families, 1))
 
@@ -90,7 +91,7 @@ class ProposerNet(nn.Module):
         A box is its centre's way from the middle of the cell and the logarithm of its width and height, all in units
         of EXTENT.
         """
-        x = maps.to(self.head[1].weight.dtype) / 255
+        x = maps.float() / 255
         x = self.stem(torch.cat([x[:, :3] - 0.5, x[:, 3:].sqrt()], 1))
         for block in self.blocks:
             x = x + block(x)
@@ -205,10 +206,10 @@ def _map_level(frames: Sequence[np.ndarray], width: int) -> np.ndarray:
 def _cut(frame: np.ndarray, to_frame: np.ndarray) -> np.ndarray:
     """A window (120, 160, 3) of a frame, black outside of it; ``to_frame``: window -> pixels of the frame."""
     unit = to_frame[0, 0]
-    x0, y0 = np.floor(to_frame[:, 2]).astype(int)
-    x1, y1 = np.ceil(to_frame[:, 2] + unit * np.array(WINDOW_WH)).astype(int)
+    x0, y0 = np.floor(to_frame[:, 2]).astype(int).tolist()
+    x1, y1 = np.ceil(to_frame[:, 2] + unit * np.array(WINDOW_WH)).astype(int).tolist()
     height, width = frame.shape[:2]
     inside = frame[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-    sides = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
-    framed = cv2.copyMakeBorder(inside, *(int(side) for side in sides), cv2.BORDER_CONSTANT)
-    return cv2.resize(framed, WINDOW_WH, interpolation=cv2.INTER_AREA if unit > 1 else cv2.INTER_LINEAR)
+    above, below, left, right = max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0)
+    framed = cv2.copyMakeBorder(inside, above, below, left, right, cv2.BORDER_CONSTANT)
+    return np.asarray(cv2.resize(framed, WINDOW_WH, interpolation=cv2.INTER_AREA if unit > 1 else cv2.INTER_LINEAR))

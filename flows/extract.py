@@ -40,7 +40,9 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
     if proposal.certainty < SUSPECTED:
         return found
     box = ",".join(map(str, proposal.box_xywh))
-    said = f"what stands still at {box} looks like a {proposal.family} that no template draws ({proposal.certainty:.2f})"
+    said = (
+        f"what stands still at {box} looks like a {proposal.family} that no template draws ({proposal.certainty:.2f})"
+    )
     if proposal.certainty < PLACED:
         return Found((), Reason.UNKNOWN_SKIN, f"{said}; if it is one, say so: --box {box} --family {proposal.family}")
     placement = _place_given(path, proposal.box_xywh, proposal.family, templates, frames)

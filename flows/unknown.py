@@ -1,7 +1,7 @@
-"""What becomes of videos whose skin no template draws: placed rightly, placed wrongly, or rejected, and why.
+"""What is proposed in videos whose skin no template draws: placed rightly, placed wrongly, or rejected, and why.
 
-``python -m flows.unknown CASE...`` looks at cases (see ``flows.benchmark``; they need no log) with the library as far as
-training sees it. A case without boxes shows no overlay.
+``python -m flows.unknown CASE...`` looks at cases, see ``flows.benchmark``; they need no log. One without boxes has no
+overlay. Templates are not looked for: this is about what happens where none is found.
 """
 
 from __future__ import annotations
@@ -9,65 +9,57 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from extraction.locate import locate
-from extraction.propose import PLACED, SUSPECTED, Proposer, overlap
+from extraction.propose import PLACED, SUSPECTED, Proposal, Proposer, overlap
 from extraction.records import Reason
 from extraction.video import sample_frames
-from synthetic.split import training_templates
-from templates.catalogue import Template
-from templates.scene import Box
+from templates.catalogue import library
 
 ENOUGH_IOU: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was said of one case. expects: whether it shows an overlay. outcome: right, wrong, or a ``Reason``.
+    """What is proposed in one case.
 
-    iou: of the place that was found or proposed, with the true one. certainty: of the proposal; None where a template
-    was found.
+    expects: whether it shows an overlay. outcome: right, wrong, or a ``Reason``. iou: with the true box, 0 without one.
+    named: whether the family is right.
     """
 
     case: str
     expects: bool
     outcome: str
     iou: float
-    family: str
-    certainty: float | None
+    named: bool
+    proposal: Proposal
 
 
-def ask(case: Path, templates: Mapping[str, Template]) -> Answer:
+def ask(case: Path) -> Answer:
     """Look at one case."""
     about = json.loads((case / "case.json").read_bytes())
-    true: Box | None = tuple(about["boxes"][0][1:]) if about["boxes"] else None
-    samples = sample_frames(case / "video.mp4")
-    found = locate(samples, templates)
-    if found.placements:
-        place = found.placements[0]
-        box, family, certainty = place.box_xywh, place.template.family, None
-    else:
-        proposal = Proposer.load().propose([rgb for _, rgb in samples], {each.family for each in templates.values()})
-        box, family, certainty = proposal.box_xywh, proposal.family, proposal.certainty
-    iou = overlap(box, true) if true else 0.0
-    if certainty is not None and certainty < PLACED:
-        outcome = Reason.UNKNOWN_SKIN if certainty >= SUSPECTED else Reason.NO_OVERLAY
-        return Answer(case.name, true is not None, outcome.value, iou, family, certainty)
-    right = iou >= ENOUGH_IOU and family == about["family"]
-    return Answer(case.name, true is not None, "right" if right else "wrong", iou, family, certainty)
+    frames = [rgb for _, rgb in sample_frames(case / "video.mp4")]
+    proposal = Proposer.load().propose(frames, {template.family for template in library().values()})
+    iou = overlap(proposal.box_xywh, about["boxes"][0][1:]) if about["boxes"] else 0.0
+    named = proposal.family == about.get("family")
+    outcome = "right" if iou >= ENOUGH_IOU and named else "wrong"
+    if proposal.certainty < PLACED:
+        outcome = Reason.UNKNOWN_SKIN if proposal.certainty >= SUSPECTED else Reason.NO_OVERLAY
+    return Answer(case.name, bool(about["boxes"]), outcome, iou, named, proposal)
 
 
 if __name__ == "__main__":
     answers = []
     for argument in sys.argv[1:]:
-        answers.append(ask(Path(argument), training_templates()))
-        last = answers[-1]
-        said = "template" if last.certainty is None else f"{last.certainty:.3f}"
-        print(f"{last.case}: {last.outcome}, IoU {last.iou:.2f}, {last.family}, {said}", flush=True)
+        answers.append(ask(Path(argument)))
+        last, seen = answers[-1], answers[-1].proposal
+        print(
+            f"{last.case}: {last.outcome}, IoU {last.iou:.2f}, pad {seen.score:.2f}, "
+            f"{seen.family} {seen.family_score:.2f} ({'right' if last.named else 'wrong'})",
+            flush=True,
+        )
     for expects, title in ((True, "with an unknown skin"), (False, "without an overlay")):
         counts = Counter(answer.outcome for answer in answers if answer.expects == expects)
         if counts:

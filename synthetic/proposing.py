@@ -26,11 +26,11 @@ from torch.nn import functional
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 
-from extraction.propose import EXTENT, STRIDE, ProposerNet
+from extraction.propose import EXTENT, STRIDE, WINDOW_WH, ProposerNet
 from synthetic.split import training_templates
 from synthetic.takes import TAKES_PATH
 from synthetic.training import append_line, save_whole
-from synthetic.windows import IGNORED, PRESENT, WINDOW_WH, Window, WindowMaker
+from synthetic.windows import IGNORED, PRESENT, Window, WindowMaker
 from templates.catalogue import Template, library
 
 # Styles and takes that this network is not trained on: its threshold is chosen on them, no test uses them.
@@ -172,12 +172,17 @@ def check(net: ProposerNet, windows: dict[str, Tensor]) -> dict[str, float]:
     """Of windows with a pad the part that is found, with a box of IoU 0.8 at its likeliest cell, with its family too;
     of windows without one the part in which one is seen."""
     net.eval()
-    logits, boxes, families = (torch.cat(each) for each in zip(*map(net, windows["maps"].split(64)), strict=True))
+    logits, boxes, families = (
+        torch.cat(each) for each in zip(*map(net, torch.split(windows["maps"], 64)), strict=True)
+    )
     best = logits.flatten(1).argmax(1)
     rows, columns = best // (WINDOW_WH[0] // STRIDE), best % (WINDOW_WH[0] // STRIDE)
     each = torch.arange(len(best))
     x, y, w, h = boxes[each, :, rows, columns].T * EXTENT
-    seen = torch.stack([(columns + 0.5) * STRIDE + x, (rows + 0.5) * STRIDE + y, *(torch.exp(torch.stack([w, h]) / EXTENT) * EXTENT)], 1)
+    seen = torch.stack(
+        [(columns + 0.5) * STRIDE + x, (rows + 0.5) * STRIDE + y, *(torch.exp(torch.stack([w, h]) / EXTENT) * EXTENT)],
+        1,
+    )
     fits = _overlap(seen, windows["box"]) >= 0.8
     found = logits.flatten(1).amax(1) > 0
     there = (windows["present"] == PRESENT).flatten(1).any(1)

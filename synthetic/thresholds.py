@@ -1,7 +1,7 @@
 """How sure a proposal must be: right and wrong ones over styles and games that the proposer is not trained on.
 
-``python -m synthetic.thresholds`` prints, by the certainty from which proposals would be placed, how many would be right
-and wrong. What is chosen from it stands in ``extraction.propose``.
+``python -m synthetic.thresholds`` prints, by the certainty from which proposals would be placed, how many would be
+right and wrong. What is chosen from it stands in ``extraction.propose``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from templates.scene import Box
 
 FRAME_WH: Final = (1280, 720)
 OVERLAY_WIDTHS: Final = (110.0, 400.0)  # px
-LIVE, DEAD, NONE = 120, 24, 48  # videos with a pad in use, with one that nobody holds, without any
+LIVE, DEAD, NONE = 60, 15, 30  # videos with a pad in use, with one that nobody holds, without any
 ENOUGH_IOU: Final = 0.8
 
 
@@ -70,4 +70,5 @@ if __name__ == "__main__":
     for threshold in np.arange(0.05, 1, 0.05):
         placed = [each for each in judged if each[0] >= threshold]
         right, wrong = sum(each[1] for each in placed), sum(each[2] and not each[1] for each in placed)
-        print(f"{threshold:9.2f}  {right / LIVE:13.1%}  {wrong / LIVE:13.1%}  {sum(not each[2] for each in placed)} of {DEAD + NONE}")
+        idle = sum(not each[2] for each in placed)
+        print(f"{threshold:9.2f}  {right / LIVE:13.1%}  {wrong / LIVE:13.1%}  {idle} of {DEAD + NONE}")

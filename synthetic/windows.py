@@ -1,7 +1,7 @@
 """Training windows of the proposer: what 25 sampled frames show of a place of 160 x 120 px, with or without a pad.
 
-Beside live pads there are the things that they are mistaken for: games, whose own pictures stand still in parts, pads of
-another size than the network answers to, pads that nobody holds, icons, bars, text, chats, pictures and webcams.
+Beside live pads there are the things that they are mistaken for: games, which stand still in parts, pads of a size
+that the network does not answer to, pads that nobody holds, icons, bars, text, chats, pictures and webcams.
 Window i depends on (seed, i) alone.
 """
 
@@ -61,9 +61,7 @@ class Pad:
 class WindowMaker:
     """Makes windows of drawings over takes; ``families`` says which number each family has."""
 
-    def __init__(
-        self, templates: Mapping[str, Template], takes: Takes, families: Sequence[str], seed: int
-    ) -> None:
+    def __init__(self, templates: Mapping[str, Template], takes: Takes, families: Sequence[str], seed: int) -> None:
         self._templates = [templates[name] for name in sorted(templates)]
         self._takes = takes
         self._families = {family: i for i, family in enumerate(families)}
@@ -149,7 +147,7 @@ def draw_background(rng: np.random.Generator, takes: Takes) -> np.ndarray:
         which[rng.random(TAKE_FRAMES) < rng.uniform(0.2, 1)] = rng.integers(len(takes))
     shrink = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     crops = [cv2.resize(takes[g][t, y : y + height, x : x + width], WINDOW_WH, interpolation=shrink)
-             for g, t in zip(which, when, strict=True)]  # fmt: skip
+             for g, t in zip(which.tolist(), when.tolist(), strict=True)]  # fmt: skip
     tall = np.concatenate(crops)
     if rng.random() < 0.5:
         tall = np.ascontiguousarray(tall[:, ::-1])
@@ -195,11 +193,15 @@ def spoil(rng: np.random.Generator, frames: np.ndarray) -> np.ndarray:
         frames = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(20, 85))]
-        frames = np.stack([cv2.imdecode(cv2.imencode(".jpg", frame, quality)[1], cv2.IMREAD_COLOR) for frame in frames])
+        frames = np.stack([_recode(frame, quality) for frame in frames])
     if rng.random() < 0.4:
         noise = rng.normal(0, rng.uniform(0.5, 4), (4, *frames.shape[1:])).astype(np.int16)
         frames = np.stack([cv2.add(frame, noise[rng.integers(4)], dtype=cv2.CV_8U) for frame in frames])
     return frames
+
+
+def _recode(frame: np.ndarray, quality: list[int]) -> np.ndarray:
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", frame, quality)[1], cv2.IMREAD_COLOR))
 
 
 def _draw_box(rng: np.random.Generator, pad: Pad) -> np.ndarray:
@@ -315,7 +317,9 @@ def _icons(rng: np.random.Generator, frames: np.ndarray, takes: Takes) -> None:
             else:
                 cv2.rectangle(frame, (x - int(size), y - int(size)), (x + int(size), y + int(size)), colour, line)
             if marked:
-                cv2.putText(frame, chr(65 + i), (x - int(size / 2), y + int(size / 2)), 0, size / 24, edge, 1, cv2.LINE_AA)
+                cv2.putText(
+                    frame, chr(65 + i), (x - int(size / 2), y + int(size / 2)), 0, size / 24, edge, 1, cv2.LINE_AA
+                )
     _blend(frames, painted, draw_opacity(rng))
 
 

@@ -1,11 +1,11 @@
-"""An overlay that no template knows is proposed where a pad comes alive, and only suspected or not told of elsewhere."""
+"""An overlay that no template knows is placed where a pad comes alive, and nowhere else."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from extraction.propose import PLACED, MAP_CHANNELS, Proposal, Proposer, map_still, overlap
+from extraction.propose import MAP_CHANNELS, PLACED, Proposal, Proposer, map_still, overlap
 from synthetic.split import is_unseen
 from synthetic.states import draw_states
 from synthetic.windows import Pad, paste, play
@@ -31,7 +31,9 @@ def hands() -> States:
     return draw_states(np.random.default_rng(3), COUNT * 20, 20.0)[::20]
 
 
-@pytest.mark.parametrize(("name", "width_px", "centre"), [("gamecube/sunken", 260, (1100, 580)), ("snes/sunken", 220, (300, 560))])
+@pytest.mark.parametrize(
+    ("name", "width_px", "centre"), [("gamecube/sunken", 260, (1100, 580)), ("snes/sunken", 220, (300, 560))]
+)
 def test_a_drawing_that_training_never_saw_is_placed(name: str, width_px: int, centre: tuple[int, int]) -> None:
     assert is_unseen(name)
     frames, pad = np.stack(moving_game(COUNT)), pad_of(name, hands(), width_px)
