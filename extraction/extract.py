@@ -182,8 +182,6 @@ def describe_placement(placement: Placement, info: VideoInfo, last_s: float | No
         "inliers": int(placement.inliers),
         "start": round(start_s, 6),
         "end": round(max(start_s, min(placement.end_s, end_s)), 6),
-        "certainty": round(placement.certainty, 3),
-        "reason": Reason.UNKNOWN_SKIN if placement.certainty < 1 else None,
     }
 
 
@@ -349,10 +347,6 @@ class _Job:
             shown[i] = np.isin(CONTROLS, place.template.scene.known)
         return shown
 
-    def _certainty(self) -> np.ndarray:
-        """How likely each placement is right: (N + 1,) float32; the last is "no placement"."""
-        return np.array([*(place.certainty for place in self.placements), 0.0], np.float32)
-
     def _spans(self, raw: _Raw) -> list[Placement]:
         """The placements as they were seen: one for each stretch of frames that shows one."""
         spans = []
@@ -377,7 +371,7 @@ class _Job:
             known=known,
             buttons=held,
             sticks=apply_calibration(raw.sticks, calibration),
-            confidence=score_confidence(logits, held, raw.certainty, known) * self._certainty()[raw.place],
+            confidence=score_confidence(logits, held, raw.certainty, known),
         )
         return labels, calibration
 

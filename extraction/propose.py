@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -38,8 +38,7 @@ LEVELS: Final = (905, 640, 453, 320)  # px, widths that frames are shrunk to: ov
 EDGE: Final = 24  # px of black around a frame
 LEAST_FRAMES: Final = 10  # fewer do not tell what stands still
 LOOKS: Final = 3  # closer ones, each at the place that the last one found
-PLACED: Final = 0.5  # certainty from which a proposal is read
-SUSPECTED: Final = 0.1  # and from which it is told of
+SUSPECTED: Final = 0.5  # score from which a proposal is told of
 WEIGHTS: Final = Path(__file__).parent / "weights" / "proposer.safetensors"
 
 
@@ -57,9 +56,13 @@ class Proposal:
     family_score: float
 
     @property
-    def certainty(self) -> float:
-        """How likely both box and family are right, as far as the network knows: in [0, 1]."""
-        return self.score * self.family_score
+    def sentence(self) -> str:
+        """What a person is told, and how to confirm it."""
+        box = ",".join(map(str, self.box_xywh))
+        return (
+            f"what stands still at {box} looks like a pad that no template draws, perhaps {self.family} "
+            f"({self.score:.2f}); look at it and say what it is: --box {box} --family {self.family}"
+        )
 
 
 def map_still(frames: np.ndarray) -> np.ndarray:
@@ -122,15 +125,12 @@ class Proposer:
         net.load_state_dict(load_file(WEIGHTS))
         return cls(net, families)
 
-    def propose(self, frames: Sequence[np.ndarray], families: Collection[str]) -> Proposal:
-        """The likeliest place of an overlay in (H, W, 3) uint8 RGB frames sampled from one video, however unlikely.
-
-        families: those that it may show; at least one.
-        """
+    def propose(self, frames: Sequence[np.ndarray]) -> Proposal:
+        """The likeliest place of an overlay in (H, W, 3) uint8 RGB frames sampled from one video, however unlikely."""
         centre, size = self._look_around(frames)
         for _ in range(LOOKS):
             centre, size, score, likely = self._look_closer(frames, centre, size)
-        best = int(np.where([family in families for family in self._families], likely, -1).argmax())
+        best = int(likely.argmax())
         low = np.round(centre - size / 2).astype(int)
         high = np.maximum(np.round(centre + size / 2).astype(int), low + 1)
         frame_wh = np.array(frames[0].shape[1::-1])

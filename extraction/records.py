@@ -52,8 +52,6 @@ class Placement:
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
     rest: (88, 108, 3) uint8, the parser's panel of the overlay at rest: the temporal median of the sampled frames.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
-    certainty: in [0, 1], how likely the placement itself is right; below 1 where it is only proposed, since no template
-    knows the skin. Confidences are as much lower.
     """
 
     template: Template
@@ -65,7 +63,6 @@ class Placement:
     rest: np.ndarray
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    certainty: float = 1.0
 
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3):

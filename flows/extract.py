@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from extraction.adopt import adopt
@@ -16,8 +14,8 @@ from extraction.extract import ExtractOptions, Outcome, describe_placement, extr
 from extraction.layout import choose_layout
 from extraction.locate import Found, locate, place_by_hand
 from extraction.parse import Parser
-from extraction.propose import LEAST_FRAMES, PLACED, SUSPECTED, Proposer
-from extraction.records import Placement, Reason
+from extraction.propose import LEAST_FRAMES, SUSPECTED, Proposer
+from extraction.records import Reason
 from extraction.video import probe, sample_frames
 from templates.catalogue import Template
 
@@ -25,40 +23,21 @@ from templates.catalogue import Template
 def find_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    A box given by hand is read with a template that the video itself lends. So is one that is proposed, where no
-    template is found.
+    A box given by hand is read with a template that the video itself lends. Where no template is found and something
+    else looks like a pad, the detail says where, for a person to confirm.
     """
     samples = sample_frames(path, options.sample_frames)
     frames = [rgb for _, rgb in samples]
     if options.box is not None:
         assert options.family is not None
-        return Found((_place_given(path, options.box, options.family, templates, frames),), None, "")
+        layout = choose_layout(templates.values(), options.family, options.box[2:])
+        adopted = adopt(path, options.box, layout)
+        return Found((place_by_hand(options.box, adopted.template, frames),), None, "")
     found = locate(samples, templates, min_inliers=options.min_inliers)
-    if found.placements or len(samples) < LEAST_FRAMES:
+    if found.placements or len(frames) < LEAST_FRAMES:
         return found
-    proposal = Proposer.load().propose(frames, {template.family for template in templates.values()})
-    if proposal.certainty < SUSPECTED:
-        return found
-    box = ",".join(map(str, proposal.box_xywh))
-    said = (
-        f"what stands still at {box} looks like a {proposal.family} that no template draws ({proposal.certainty:.2f})"
-    )
-    if proposal.certainty < PLACED:
-        return Found((), Reason.UNKNOWN_SKIN, f"{said}; if it is one, say so: --box {box} --family {proposal.family}")
-    placement = _place_given(path, proposal.box_xywh, proposal.family, templates, frames)
-    return Found((replace(placement, certainty=proposal.certainty),), None, said)
-
-
-def _place_given(
-    path: Path,
-    box: tuple[int, int, int, int],
-    family: str,
-    templates: Mapping[str, Template],
-    frames: Sequence[np.ndarray],
-) -> Placement:
-    """A placement of which only box and family are known; its template is made from the video."""
-    layout = choose_layout(templates.values(), family, box[2:])
-    return place_by_hand(box, adopt(path, box, layout).template, frames)
+    proposal = Proposer.load().propose(frames)
+    return Found((), Reason.UNKNOWN_SKIN, proposal.sentence) if proposal.score >= SUSPECTED else found
 
 
 def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:

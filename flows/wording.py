@@ -29,12 +29,9 @@ def placement_lines(found: dict[str, Any]) -> str:
     lines = []
     for place in found["placements"]:
         x, y, width, height = place["box"]
-        backing = (
-            f"unknown skin, certainty {place['certainty']:.2f}" if place["reason"] else f"{place['inliers']} inliers"
-        )
         lines.append(
             f"{found['source']}: {place['template']} ({place['family']}) at {x},{y} size {width}x{height}, "
-            f"{place['start']:.1f} to {place['end']:.1f} s, {backing}"
+            f"{place['start']:.1f} to {place['end']:.1f} s, {place['inliers']} inliers"
         )
     return "\n".join(lines) or f"{found['source']}: no overlay ({no_overlay_words(found)})"
 

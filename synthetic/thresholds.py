@@ -1,7 +1,7 @@
-"""How sure a proposal must be: right and wrong ones over styles and games that the proposer is not trained on.
+"""From which score a proposal is told of: over styles and games that the proposer is not trained on.
 
-``python -m synthetic.thresholds`` prints, by the certainty from which proposals would be placed, how many would be
-right and wrong. What is chosen from it stands in ``extraction.propose``.
+``python -m synthetic.thresholds`` prints, by that score, how many proposals lie on a pad in use and how many do not.
+What is chosen from it stands in ``extraction.propose``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from templates.scene import Box
 
 FRAME_WH: Final = (1280, 720)
 OVERLAY_WIDTHS: Final = (110.0, 400.0)  # px
-LIVE, DEAD, NONE = 60, 15, 30  # videos with a pad in use, with one that nobody holds, without any
-ENOUGH_IOU: Final = 0.8
+LIVE, DEAD, NONE = 48, 16, 32  # videos with a pad in use, with one that nobody holds, without any
+NEAR_IOU: Final = 0.5
 
 
 def make_frames(
@@ -47,28 +47,25 @@ def make_frames(
 
 
 def judge(seed: int) -> list[tuple[float, bool, bool]]:
-    """Of each video the certainty of its proposal, whether that is right, and whether there is a pad in use."""
+    """Of each video the score of its proposal, whether it lies on a pad, and whether that is in use."""
     _, drawings = split_templates()
     _, takes = split_takes(np.load(TAKES_PATH, mmap_mode="r"))
-    names, proposer = sorted(drawings), Proposer.load()
-    families = {template.family for template in drawings.values()}
-    judged = []
+    names, proposer, judged = sorted(drawings), Proposer.load(), []
     for number in range(LIVE + DEAD + NONE):
         rng = np.random.default_rng((seed, number))
         template = drawings[names[rng.integers(len(names))]] if number < LIVE + DEAD else None
         frames, box = make_frames(rng, takes[number % len(takes)], template, live=number < LIVE)
-        proposal = proposer.propose(list(frames), families)
-        fits = box is not None and overlap(proposal.box_xywh, box) >= ENOUGH_IOU
-        right = number < LIVE and fits and template is not None and proposal.family == template.family
-        judged.append((proposal.certainty, right, number < LIVE))
+        proposal = proposer.propose(list(frames))
+        near = box is not None and overlap(proposal.box_xywh, box) >= NEAR_IOU
+        judged.append((proposal.score, near, number < LIVE))
     return judged
 
 
 if __name__ == "__main__":
     judged = judge(seed=11)
-    print("certainty  right of live  wrong of live  placed where none is in use")
-    for threshold in np.arange(0.05, 1, 0.05):
-        placed = [each for each in judged if each[0] >= threshold]
-        right, wrong = sum(each[1] for each in placed), sum(each[2] and not each[1] for each in placed)
-        idle = sum(not each[2] for each in placed)
-        print(f"{threshold:9.2f}  {right / LIVE:13.1%}  {wrong / LIVE:13.1%}  {idle} of {DEAD + NONE}")
+    print("score  of pads in use, there  elsewhere  where none is in use")
+    for threshold in np.arange(0.3, 1, 0.05):
+        told = [each for each in judged if each[0] >= threshold]
+        there, elsewhere = (sum(live and near == where for _, near, live in told) for where in (True, False))
+        idle = sum(not live for _, _, live in told)
+        print(f"{threshold:5.2f}  {there:21} of {LIVE} {elsewhere:6}  {idle} of {DEAD + NONE}", flush=True)
