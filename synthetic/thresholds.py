@@ -22,7 +22,7 @@ from templates.scene import Box
 
 FRAME_WH: Final = (1280, 720)
 OVERLAY_WIDTHS: Final = (110.0, 400.0)  # px
-LIVE, DEAD, NONE = 48, 16, 32  # videos with a pad in use, with one that nobody holds, without any
+LIVE, DEAD, NONE = 20, 8, 20  # videos with a pad in use, with one that nobody holds, without any
 NEAR_IOU: Final = 0.5
 
 
