@@ -127,14 +127,13 @@ class Proposer:
 
     def propose(self, frames: Sequence[np.ndarray]) -> Proposal:
         """The likeliest place of an overlay in (H, W, 3) uint8 RGB frames sampled from one video, however unlikely."""
+        frame_wh = np.array(frames[0].shape[1::-1])
         centre, size = self._look_around(frames)
         for _ in range(LOOKS):
-            centre, size, score, likely = self._look_closer(frames, centre, size)
+            centre, size, score, likely = self._look_closer(frames, centre.clip(0, frame_wh - 1), size)
         best = int(likely.argmax())
-        low = np.round(centre - size / 2).astype(int)
-        high = np.maximum(np.round(centre + size / 2).astype(int), low + 1)
-        frame_wh = np.array(frames[0].shape[1::-1])
-        low, high = low.clip(0, frame_wh - 1), high.clip(1, frame_wh)
+        low = np.round(centre - size / 2).astype(int).clip(0, frame_wh - 1)
+        high = np.round(centre + size / 2).astype(int).clip(low + 1, frame_wh)
         x, y, w, h = (int(side) for side in (*low, *(high - low)))
         return Proposal((x, y, w, h), score, self._families[best], float(likely[best]))
 
@@ -160,9 +159,10 @@ class Proposer:
         window = np.array(WINDOW_WH)
         to_frame = np.array([[unit, 0, centre[0] - unit * window[0] / 2], [0, unit, centre[1] - unit * window[1] / 2]])
         logits, boxes, families = self._answer(map_still(np.stack([_cut(frame, to_frame) for frame in frames])))
-        middle = logits[5:10, 7:13]
+        top, left = logits.shape[0] // 3, logits.shape[1] // 3
+        middle = logits[top:-top, left:-left]
         row, column = divmod(int(middle.argmax()), middle.shape[1])
-        row, column = row + 5, column + 7
+        row, column = row + top, column + left
         seen_at, seen_size = _box_of(boxes, row, column)
         score = float(torch.sigmoid(logits[row, column]))
         likely = torch.softmax(families[:, row, column], 0).numpy()

@@ -53,6 +53,15 @@ def test_a_game_alone_is_not_suspected() -> None:
     assert Proposer.load().propose(moving_game(COUNT)).score < SUSPECTED
 
 
+@pytest.mark.parametrize("size_wh", [(48, 32), (90, 160)])
+def test_a_small_picture_has_a_proposal_inside_of_it(size_wh: tuple[int, int]) -> None:
+    width, height = size_wh
+    frames = list(np.random.default_rng(0).integers(0, 256, (12, height, width, 3), dtype=np.uint8))
+    x, y, w, h = Proposer.load().propose(frames).box_xywh
+    assert 0 <= x < x + w <= width
+    assert 0 <= y < y + h <= height
+
+
 def test_maps_tell_what_stands_still_from_what_moves_always_and_from_what_moves_sometimes() -> None:
     frames = np.full((COUNT, 4, 6, 3), 100, np.uint8)
     frames[::2, :, 2:4] = 200  # always
