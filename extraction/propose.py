@@ -38,7 +38,7 @@ LEVELS: Final = (905, 640, 453, 320)  # px, widths that frames are shrunk to: ov
 EDGE: Final = 24  # px of black around a frame
 LEAST_FRAMES: Final = 10  # fewer do not tell what stands still
 LOOKS: Final = 3  # closer ones, each at the place that the last one found
-SUSPECTED: Final = 0.5  # score from which a proposal is told of
+SUSPECTED: Final = 0.8  # score from which a proposal is told of; see synthetic.thresholds
 WEIGHTS: Final = Path(__file__).parent / "weights" / "proposer.safetensors"
 
 
