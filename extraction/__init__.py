@@ -5,6 +5,7 @@ video       path -> timestamped frames
 features    pictures -> keypoints, of templates and of what stands still
 spans       sampled frames + places -> which show what, which pad, and when it changes
 locate      keypoints + templates -> Placement
+propose     frames in which no template is found -> where something looks like a pad
 layout      video + box + family -> where each control is, for a skin that nobody drew
 rectify     frame + Placement -> panel, one tile per control
 evidence    panel + template + the video's own rest picture -> the parser's input

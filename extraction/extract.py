@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from extraction.filters import Reject
 from extraction.leak import WIDEN_PX, Mask
+from extraction.locate import Found
 from extraction.normalise import (
     Calibration,
     apply_calibration,
@@ -99,7 +100,7 @@ class Reader(Protocol):
     def open(self, placement: Placement, frame_wh: tuple[int, int]) -> PlacedReader: ...
 
 
-Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], tuple[list[Placement], Reason | None]]
+Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +136,15 @@ def extract_video(
         report = read_report(folder)
         if report is not None and report.get("fingerprint") == fingerprint:
             return Outcome("already_done", video_id, folder, report)
-        found, reason = locate(path, templates, options)
-        placements = [place for place in found if place.pad == options.pad]
-        others = [place for place in found if place.pad != options.pad]
-        if others and not placements:
-            reason = Reason.NO_SUCH_PAD
+        found, others = _choose_pad(locate(path, templates, options), options.pad)
+        placements = found.placements
         with VideoReader(path) as video, partial_folder(folder) as partial:
             job = _Job(path, video_id, video, placements, others, parser, options, on_progress, origin or Origin())
             report = {
                 "source": origin.url if origin else str(path),
                 **({"origin": asdict(origin)} if origin else {}),
-                **(job.write(partial) if placements else job.write_nothing(partial, reason)),
+                **(job.write(partial) if placements else job.write_nothing(partial, found)),
+                "detail": found.detail,
                 "other_pads": [describe_placement(place, video.info) for place in others],
                 "video_id": video_id,
                 "options": options.model_dump(mode="json"),
@@ -153,7 +152,16 @@ def extract_video(
                 "fingerprint": fingerprint,
             }
             publish(partial, out_dir, folder, video_id, report)
-    return Outcome("extracted" if placements else "no_overlay", video_id, folder, report)
+    return Outcome("extracted" if found.placements else "no_overlay", video_id, folder, report)
+
+
+def _choose_pad(found: Found, pad: int) -> tuple[Found, tuple[Placement, ...]]:
+    """What was found of one pad, and the placements of the others."""
+    chosen = tuple(place for place in found.placements if place.pad == pad)
+    others = tuple(place for place in found.placements if place.pad != pad)
+    if others and not chosen:
+        return Found((), Reason.NO_SUCH_PAD, f"the sampled frames show no pad {pad}"), others
+    return replace(found, placements=chosen), others
 
 
 def make_video_id(path: Path) -> str:
@@ -247,16 +255,11 @@ class _Job:
     on_progress: Callable[[float], None] | None
     origin: Origin
 
-    def write_nothing(self, partial: Path, reason: Reason | None) -> dict[str, Any]:
+    def write_nothing(self, partial: Path, found: Found) -> dict[str, Any]:
         """Files of a video without an overlay: no labels (none of its frames is read), one reject."""
         with parquet_writer(partial / "actions.parquet", ACTIONS_SCHEMA, self._metadata()):
             pass
-        detail = (
-            f"the sampled frames show no pad {self.options.pad}"
-            if reason is Reason.NO_SUCH_PAD
-            else "no known overlay in the sampled frames"
-        )
-        why = Reject(reason or Reason.NO_OVERLAY, detail)
+        why = Reject(found.reason or Reason.NO_OVERLAY, found.detail or "no known overlay in the sampled frames")
         write_rejects(partial, [reject_row(self.video_id, why)], self._metadata())
         return {
             "placements": [],

@@ -228,14 +228,19 @@ def look_for_still(pictures: Sequence[np.ndarray], median: np.ndarray) -> Iterat
 
 
 def median_of(frames: np.ndarray) -> np.ndarray:
-    """(N, H, ...) uint8 -> (H, ...) uint8, the lower median.
+    """(N, H, ...) uint8 -> (H, ...) uint8, the lower median."""
+    return np.asarray(order_of(frames, [(len(frames) - 1) // 2])[0])
+
+
+def order_of(frames: np.ndarray, ranks: Sequence[int]) -> np.ndarray:
+    """(N, H, ...) uint8 -> (ranks, H, ...) uint8: the values of each pixel that have these ranks in time, 0 the least.
 
     By Batcher's merge exchange (Knuth, The Art of Computer Programming 3, algorithm 5.2.2M): it compares whole
     pictures, which processors do many pixels at a time, some rows after others, so that they stay in the cache.
     """
     bands = [frames[:, row : row + MEDIAN_ROWS] for row in range(0, frames.shape[1], MEDIAN_ROWS)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.concatenate(list(pool.map(lambda band: _sorted_pictures(band)[(len(frames) - 1) // 2], bands)))
+        return np.concatenate(list(pool.map(lambda band: _sorted_pictures(band)[list(ranks)], bands)), axis=1)
 
 
 def _sorted_pictures(pictures: np.ndarray) -> np.ndarray:

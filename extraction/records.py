@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NO_FRAMES = "no_frames"
     NO_OVERLAY = "no_overlay"
     NO_SUCH_PAD = "no_such_pad"
+    UNKNOWN_SKIN = "unknown_skin"
     INACTIVE = "inactive"
     NOT_COVERED = "not_covered"
     LEAK = "leak"

@@ -15,39 +15,42 @@ from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
 from extraction.features import index_of
 from extraction.layout import choose_layout
-from extraction.locate import locate, place_by_hand
+from extraction.locate import Found, locate, place_by_hand
 from extraction.parse import Parser
-from extraction.records import Placement, Reason
+from extraction.propose import LEAST_FRAMES, SUSPECTED, Proposer
+from extraction.records import Reason
 from extraction.video import probe, read_frame_at, sample_frames
 from templates.catalogue import Template
 
 
-def find_overlay(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions
-) -> tuple[list[Placement], Reason | None]:
+def find_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    A box given by hand is read with a template that the video itself lends.
+    A box given by hand is read with a template that the video itself lends. Where no template is found and something
+    else looks like a pad, the detail says where, for a person to confirm.
     """
     if options.box is not None:
         assert options.family is not None
         layout = choose_layout(templates.values(), options.family, options.box[2:])
         adopted = adopt(path, options.box, layout)
-        samples = sample_frames(path, options.sample_frames)
-        return [place_by_hand(options.box, adopted.template, [rgb for _, rgb in samples])], None
+        frames = [rgb for _, rgb in sample_frames(path, options.sample_frames)]
+        return Found((place_by_hand(options.box, adopted.template, frames),), None, "")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(index_of, tuple(templates.values()))  # made once for all videos, while the first is sampled
         samples = sample_frames(path, options.sample_frames)
     found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
-    return list(found.placements), found.reason
+    if found.placements or len(samples) < LEAST_FRAMES:
+        return found
+    proposal = Proposer.load().propose([rgb for _, rgb in samples])
+    return Found((), Reason.UNKNOWN_SKIN, proposal.sentence) if proposal.score >= SUSPECTED else found
 
 
 def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
-    placements, reason = find_overlay(path, templates, options)
+    found = find_overlay(path, templates, options)
     info = probe(path)
-    described = [describe_placement(place, info) for place in placements]
-    return {"source": str(path), "placements": described, "reason": reason}
+    described = [describe_placement(place, info) for place in found.placements]
+    return {"source": str(path), "placements": described, "reason": found.reason, "detail": found.detail}
 
 
 class Extractor:

@@ -47,10 +47,10 @@ def has_overlay(video: Path, channel: Channel, *, templates: str | None, options
     from flows.extract import find_overlay
 
     try:
-        placements, _ = find_overlay(video, _chosen(templates, channel.families), options)
+        found = find_overlay(video, _chosen(templates, channel.families), options)
     except SourceError as error:
         raise _fault_of(error, error.__cause__) from None
-    return bool(placements)
+    return bool(found.placements)
 
 
 def extract_and_publish(

@@ -11,6 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from extraction.records import Reason
+
 if TYPE_CHECKING:
     from extraction.extract import Outcome
     from flows.funnel import Funnel
@@ -32,7 +34,12 @@ def placement_lines(found: dict[str, Any]) -> str:
             f"{place['start']:.1f} to {place['end']:.1f} s, pad {place['pad']}, {place['inliers']} inliers, "
             f"seen in {place['support']} of {place['sampled']} frames"
         )
-    return "\n".join(lines) or f"{found['source']}: no overlay ({found['reason']})"
+    return "\n".join(lines) or f"{found['source']}: no overlay ({no_overlay_words(found)})"
+
+
+def no_overlay_words(found: dict[str, Any]) -> str:
+    """Why a source shows none; what is suspected to be one is named."""
+    return f"{found['reason']}: {found['detail']}" if found["reason"] == Reason.UNKNOWN_SKIN else str(found["reason"])
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -42,7 +49,7 @@ def outcome_line(outcome: Outcome) -> str:
         return f"{report['source']}: done before, see {outcome.folder}"
     if outcome.status == "no_overlay":
         return (
-            f"{report['source']}: no overlay ({report['reason']}); if it shows one, import its skin with "
+            f"{report['source']}: no overlay ({no_overlay_words(report)}); if it shows one, import its skin with "
             "`padtrace templates import` or say where it is with --box and --family"
         )
     names = dict.fromkeys(place["template"] for place in report["placements"])

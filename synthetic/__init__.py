@@ -8,5 +8,10 @@ pads          random pads that nobody drew
 degrade       what capture and encoding do to a picture
 compose       overlay over game -> training pairs
 training      the parser's training, resumable
+takes         what the sampled frames of a game show without an overlay
+windows       takes, pads and what is mistaken for them -> the proposer's training windows
+proposing     the proposer's training, resumable
+thresholds    from which score a proposal is told of
 clips         encoded clips with their logs, for evaluation
+unknown       clips of imported skins, for the same
 """

@@ -177,11 +177,11 @@ def _jitter(rng: np.random.Generator, pairs: np.ndarray) -> np.ndarray:
         flipped = pair[:, :, ::-1] if rng.random() < 0.5 else pair
         # cv2 takes the two frames as one tall picture.
         tall = np.ascontiguousarray(flipped).reshape(-1, pair.shape[2], 3)
-        out[i] = cv2.transform(tall, _draw_colour_matrix(rng)).reshape(pair.shape)
+        out[i] = cv2.transform(tall, draw_colour_matrix(rng)).reshape(pair.shape)
     return out
 
 
-def _draw_colour_matrix(rng: np.random.Generator) -> np.ndarray:
+def draw_colour_matrix(rng: np.random.Generator) -> np.ndarray:
     """(3, 4): hue turned about the grey axis, saturation, gain and offset."""
     angle = rng.normal(0, 0.5)
     third = np.full((3, 3), 1 / 3)

@@ -180,7 +180,7 @@ def _draw_case(rng: np.random.Generator, turn: int) -> tuple[ClipOptions, States
         fps=fps,
         size=size,
         width_px=round(float(np.exp(rng.uniform(np.log(120), np.log(420))))),
-        place=_CORNERS[rng.integers(len(_CORNERS))],
+        place=draw_place(rng),
         margin_px=int(rng.integers(0, 40)),
         opacity=round(float(rng.choice([1.0, rng.uniform(0.4, 1.0)])), 2),
         codec=codec,
@@ -188,6 +188,11 @@ def _draw_case(rng: np.random.Generator, turn: int) -> tuple[ClipOptions, States
         seed=int(rng.integers(2**31)),
     )
     return options, draw_states(rng, round(rng.uniform(10, 14)) * fps, fps)
+
+
+def draw_place(rng: np.random.Generator) -> Corner:
+    """A corner, or the middle of the lower edge."""
+    return _CORNERS[rng.integers(len(_CORNERS))]
 
 
 def find_corner(size_wh: tuple[int, int], options: ClipOptions) -> tuple[int, int]:

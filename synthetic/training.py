@@ -108,7 +108,7 @@ def train(
                 line |= evaluate(state.shipped, checks)
                 _export(state, run, line)
             losses.clear()
-            _append(run / "curve.jsonl", line)
+            append_line(run / "curve.jsonl", line)
             state.save()
             if on_progress:
                 on_progress(state.step * config.batch, config.samples, line)
@@ -226,7 +226,7 @@ class _Run:
         for i, entry in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{name}": value for name, value in entry.items()}
         about = {"step": str(self.step), "net": self.config.net.model_dump_json()}
-        _save_whole({name: value.contiguous() for name, value in tensors.items()}, self._path, about)
+        save_whole({name: value.contiguous() for name, value in tensors.items()}, self._path, about)
 
     def _load(self) -> None:
         with safe_open(self._path, "pt") as file:
@@ -267,15 +267,15 @@ def _export(state: _Run, run: Path, scores: dict[str, float]) -> None:
     }
     path = run / WEIGHTS_NAME
     tensors = {name: value.contiguous() for name, value in state.shipped.state_dict().items()}
-    _save_whole(tensors, path, {"padtrace": json.dumps(info)})
+    save_whole(tensors, path, {"padtrace": json.dumps(info)})
 
 
-def _save_whole(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+def save_whole(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, about)
     os.replace(partial, path)
 
 
-def _append(path: Path, line: dict[str, float]) -> None:
+def append_line(path: Path, line: dict[str, float]) -> None:
     with path.open("a") as file:
         file.write(json.dumps({name: round(value, 5) for name, value in line.items()}) + "\n")

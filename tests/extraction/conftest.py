@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from extraction.locate import Found
 from extraction.logs import Log
 from extraction.normalise import OPPOSITES
 from extraction.records import Placement, Readings, Reason
@@ -157,13 +158,17 @@ def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:
     return Placement(TEMPLATE, affine, OVERLAY_XYWH, 42, start_s, end_s, rest)
 
 
-def find_lamp(*_: object) -> tuple[list[Placement], Reason | None]:
+def find_lamp(*_: object) -> Found:
     """Stands in for localisation: the overlay is where the made-up videos have it."""
-    return [placed()], None
+    return Found((placed(),), None, "")
 
 
-def find_nothing(*_: object) -> tuple[list[Placement], Reason | None]:
-    return [], Reason.NO_OVERLAY
+def find_nothing(*_: object) -> Found:
+    return Found((), Reason.NO_OVERLAY, "")
+
+
+def suspect_something(*_: object) -> Found:
+    return Found((), Reason.UNKNOWN_SKIN, "what stands still looks like a pad")
 
 
 @pytest.fixture(scope="session")

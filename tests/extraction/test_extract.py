@@ -23,7 +23,8 @@ import pytest
 from PIL import Image
 
 from extraction.extract import ExtractOptions, Outcome, extract_video, make_video_id
-from extraction.records import Placement, Reason, SourceError
+from extraction.locate import Found
+from extraction.records import SourceError
 from extraction.shards import ACTIONS_SCHEMA, REJECTS_SCHEMA, SHARD_SCHEMA
 from extraction.spool import mask_box
 from templates.controls import BUTTONS, CONTROLS, STICKS
@@ -36,6 +37,7 @@ from tests.extraction.conftest import (
     find_nothing,
     pad_frames,
     placed,
+    suspect_something,
     write_sound,
     write_video,
 )
@@ -191,8 +193,17 @@ def test_a_video_without_an_overlay_is_an_answer(lamp_video: Path, tmp_path: Pat
     assert extract(lamp_video, tmp_path, locate=find_nothing).status == "already_done"
 
 
+def test_an_unknown_skin_is_rejected_with_where_it_seems_to_be(lamp_video: Path, tmp_path: Path) -> None:
+    outcome = extract(lamp_video, tmp_path, locate=suspect_something)
+    assert outcome.status == "no_overlay"
+    assert (outcome.report["placements"], outcome.report["reason"]) == ([], "unknown_skin")
+    assert outcome.report["detail"] == "what stands still looks like a pad"
+    [reject] = pq.read_table(tmp_path / "rejects" / f"{outcome.video_id}.parquet").to_pylist()
+    assert (reject["reason"], reject["detail"]) == ("unknown_skin", "what stands still looks like a pad")
+
+
 def test_frames_outside_the_span_of_a_placement_are_unknown(lamp_video: Path, tmp_path: Path) -> None:
-    outcome = extract(lamp_video, tmp_path, locate=lambda *_: ([placed(0.0, 10.0), placed(15.0, 39.0)], None))
+    outcome = extract(lamp_video, tmp_path, locate=lambda *_: Found((placed(0.0, 10.0), placed(15.0, 39.0)), None, ""))
     table = pq.read_table(outcome.folder / "actions.parquet")
     covered = [0 <= t < 10 or 15 <= t < 39 for t in np.arange(650) / 10]
     assert table["overlay"].to_pylist() == covered
@@ -211,8 +222,8 @@ def test_frames_outside_the_span_of_a_placement_are_unknown(lamp_video: Path, tm
 def test_of_two_pads_one_is_read_and_both_are_told_and_blacked_out(lamp_video: Path, tmp_path: Path) -> None:
     other = replace(placed(), box_xywh=(0, 0, 16, 8), affine=np.array([[0.5, 0, 0], [0, 0.5, 0]]), pad=2)
 
-    def find_two(*_: object) -> tuple[list[Placement], Reason | None]:
-        return [placed(), other], None
+    def find_two(*_: object) -> Found:
+        return Found((placed(), other), None, "")
 
     for pad, box in ((1, OVERLAY_XYWH), (2, other.box_xywh)):
         report = extract(lamp_video, tmp_path / str(pad), locate=find_two, pad=pad).report
@@ -242,7 +253,7 @@ def test_a_video_of_one_small_frame_is_extracted(tmp_path: Path, size_wh: tuple[
     write_video(path, [np.full((height, width, 3), 250, np.uint8)])
 
     def whole(*_: object) -> Any:
-        return [replace(placed(), box_xywh=(0, 0, width, height))], None
+        return Found((replace(placed(), box_xywh=(0, 0, width, height)),), None, "")
 
     outcome = extract(path, tmp_path / "out", locate=whole)
     assert pq.read_table(outcome.folder / "actions.parquet")["south"].to_pylist() == [True]
@@ -396,7 +407,8 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from extraction.extract import ExtractOptions, extract_video
-from extraction.records import Placement, Reason, SourceError
+from extraction.locate import Found
+from extraction.records import SourceError
 from tests.extraction.conftest import TEMPLATES, LampParser, find_lamp
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))

@@ -64,7 +64,7 @@ def test_where_no_frame_is_like_the_rest_picture_nothing_is_judged() -> None:
 def hiding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six seconds of the sample clip; for one and a half the game goes on where the overlay was."""
     path = tmp_path_factory.mktemp("hiding") / "video.mp4"
-    (place,), _ = find_overlay(SAMPLE, {"xbox_one/own": library()["xbox_one/own"]}, ExtractOptions())
+    [place] = find_overlay(SAMPLE, {"xbox_one/own": library()["xbox_one/own"]}, ExtractOptions()).placements
     x, y, w, h = place.box_xywh
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=60, options={"crf": "26", "preset": "veryfast"})

@@ -228,7 +228,7 @@ def test_locating_prints_one_object_for_one_source(clip: Path) -> None:
     result = run("locate", clip, "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert set(found) == {"source", "placements", "reason"}
+    assert set(found) == {"source", "placements", "reason", "detail"}
     [place] = found["placements"]
     assert set(place) == {"template", "family", "box", "inliers", "start", "end", "pad", "support", "sampled"}
     assert (place["pad"], place["support"], place["sampled"]) == (1, 25, 25)
