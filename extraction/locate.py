@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 
 from extraction.features import (
-    Index,
     Keypoints,
     find_keypoints,
     index_of,
@@ -36,11 +35,7 @@ from templates.scene import StickGeometry
 
 FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
 SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing matches
-RATIO: Final = 0.9  # of distances, nearest to second nearest at another place of the frame
-NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
-SHORTLIST: Final = 40  # templates that are matched in earnest
-MATCHED_AT_ONCE: Final = 512  # descriptors: their similarities stay in the cache
 CANDIDATES: Final = 6
 REPROJECTION_PX: Final = 2.5
 MAX_SHEAR: Final = 0.06
@@ -182,72 +177,22 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
 def _candidates(
     still: Keypoints, templates: Mapping[str, Template]
 ) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
-    """The templates with most agreeing votes: (template, its keypoints, matched canvas points, frame points).
-
-    A quick vote over all templates makes a short list; only there do matches have to pass the ratio test.
+    """The templates whose keypoints agree most on one size and place: (template, its keypoints, and of those that
+    agree their canvas points and frame points).
     """
     if len(still) < 4 or not templates:
         return []
-    listed = _shortlist(index_of(tuple(templates.values())), still)
-    if not listed:
-        return []
-    voted = []
-    nearest, matched = _match(np.concatenate([keypoints.descriptors for _, keypoints in listed]), still)
-    ends = np.cumsum([len(keypoints) for _, keypoints in listed])
-    for (template, keypoints), end in zip(listed, ends, strict=True):
-        part = slice(end - len(keypoints), end)
-        use = np.flatnonzero(matched[part])
-        source, target = keypoints[use], still[nearest[part][use]]
-        agree = _agreeing(source, target, template.scene.canvas)
-        voted.append((template, keypoints, source.points[agree], target.points[agree]))
-    voted.sort(key=lambda each: -len(_distinct(each[2], each[0].scene.canvas[0])))
-    return voted[:CANDIDATES]
-
-
-def _shortlist(index: Index, still: Keypoints) -> list[tuple[Template, Keypoints]]:
-    """The SHORTLIST templates whose keypoints agree most on one size and place."""
+    index = index_of(tuple(templates.values()))
     nearest, similarity = nearest_still(index, still)
-    votes = []
+    voted = []
     for template, start, end in zip(index.templates, (0, *index.ends), index.ends, strict=False):
-        part = slice(start, end)
-        use = start + np.flatnonzero(similarity[part] > SIMILARITY)
-        keypoints = index.packed[use]
-        agree = _agreeing(keypoints, still[nearest[use]], template.scene.canvas)
-        votes.append((len(_distinct(keypoints.points[agree], template.scene.canvas[0])), template, part))
-    votes.sort(key=lambda each: -each[0])
-    return [(template, index.keypoints(part)) for count, template, part in votes[:SHORTLIST] if count]
-
-
-def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
-    """Each template descriptor's nearest still keypoint: (M,) positions, and (M,) whether it passes the ratio test."""
-    nearest = np.zeros(len(index), np.int64)
-    good = np.zeros(len(index), bool)
-    for start in range(0, len(index), MATCHED_AT_ONCE):
-        part = slice(start, start + MATCHED_AT_ONCE)
-        similarity = index[part] @ still.descriptors.T
-        best = similarity.argmax(1)
-        rows = np.arange(len(best))
-        top = similarity[rows, best]
-        second = _runner_up(similarity, best, still.points)
-        distance, rival = np.sqrt(np.clip(2 - 2 * top, 0, None)), np.sqrt(np.clip(2 - 2 * second, 1e-9, None))
-        nearest[part], good[part] = best, (top > SIMILARITY) & (distance < RATIO * rival)
-    return nearest, good
-
-
-def _runner_up(similarity: np.ndarray, best: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Similarity of the nearest keypoint at another place than the best; spoils ``similarity``.
-
-    One place has keypoints of several sizes and pictures, so a few of the nearest are passed over.
-    """
-    rows = np.arange(len(best))
-    second = np.full(len(best), -1.0, np.float32)
-    at = best
-    for _ in range(4):
-        similarity[rows, at] = -1
-        at = similarity.argmax(1)
-        apart = np.abs(points[at] - points[best]).max(1) > NEARBY_PX
-        second = np.where(apart, np.maximum(second, similarity[rows, at]), second)
-    return second
+        use = start + np.flatnonzero(similarity[start:end] > SIMILARITY)
+        source, target = index.packed[use], still[nearest[use]]
+        agree = _agreeing(source, target, template.scene.canvas)
+        votes = len(_distinct(source.points[agree], template.scene.canvas[0]))
+        voted.append((votes, template, slice(start, end), source.points[agree], target.points[agree]))
+    voted.sort(key=lambda each: -each[0])
+    return [(template, index.keypoints(part), *points) for _, template, part, *points in voted[:CANDIDATES]]
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:
