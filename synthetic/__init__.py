@@ -9,4 +9,6 @@ degrade       what capture and encoding do to a picture
 compose       overlay over game -> training pairs
 training      the parser's training, resumable
 clips         encoded clips with their logs, for evaluation
+lookalikes    pictures that look like pads and are none
+grid          short clips on which localisation is judged
 """
