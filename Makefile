@@ -17,7 +17,7 @@ help:
 	@echo "make check    style and types"
 	@echo "make bench    speed and memory on this machine"
 	@echo "make evaluation  render evaluation clips and score the reading on them"
-	@echo "make localisation  render 625 short clips and see where overlays are found; an hour or two"
+	@echo "make localisation  render 628 short clips and see where overlays are found"
 	@echo "make train    train the parser on synthetic pictures (CONFIG=cpu or paper)"
 	@echo "make picture  the pictures of the README, from what make demo made"
 

@@ -255,7 +255,7 @@ def _timed(work: Callable[[], object]) -> np.ndarray:
     """Seconds by the clock, and of processor time."""
     started = np.array([time.perf_counter(), time.process_time()])
     work()
-    return np.array([time.perf_counter(), time.process_time()]) - started
+    return np.asarray(np.array([time.perf_counter(), time.process_time()]) - started)
 
 
 def _render(groups: str) -> dict[str, float]:
