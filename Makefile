@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-scale test-browser check bench train evaluation picture clean
+.PHONY: help install demo test test-scale test-browser check bench train evaluation localisation picture clean
 
 help:
 	@echo "make demo     read the controller of the sample clip and score the reading"
@@ -17,6 +17,7 @@ help:
 	@echo "make check    style and types"
 	@echo "make bench    speed and memory on this machine"
 	@echo "make evaluation  render evaluation clips and score the reading on them"
+	@echo "make localisation  render 628 short clips and see where overlays are found"
 	@echo "make train    train the parser on synthetic pictures (CONFIG=cpu or paper)"
 	@echo "make picture  the pictures of the README, from what make demo made"
 
@@ -82,6 +83,11 @@ evaluation: $(INSTALLED)
 	$(BIN)/python -m synthetic.clips
 	$(BIN)/padtrace benchmark .cache/evaluation/* --out out/evaluation
 	$(BIN)/padtrace benchmark $(addprefix .cache/evaluation/*_,$(UNSEEN)) --by-hand --out out/evaluation
+
+# Every drawing in a grid of widths, opacities and codecs, and clips without an overlay.
+localisation: $(INSTALLED)
+	$(BIN)/python -m synthetic.grid
+	$(BIN)/padtrace benchmark --localisation .cache/localisation/*
 
 picture: $(INSTALLED)
 	$(BIN)/python docs/make_picture.py $(FRAME)

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import Final, Self
 
 import cv2
+import faiss
 import numpy as np
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
@@ -32,7 +33,13 @@ PATIENCE: Final = 50  # templates without kept keypoints, from which on a person
 PACKED_UNIT: Final = 512  # a kept descriptor's entry of 1; all but a few lie below 0.5, and bytes saturate there
 SHORT: Final = 32  # dimensions of a short descriptor
 AXES_EVERY: Final = 8  # descriptors of which one is asked for the main axes
-BLOCK: Final = 256  # descriptors that are compared at once: their similarities stay in the cache
+CELLS: Final = 1024  # of the inverted file: descriptors are searched for in the cells nearest to them
+PER_CELL: Final = 39  # descriptors that the middle of a cell is worked out from, the least that faiss is content with
+CELL_ROUNDS: Final = 6  # of k-means
+CELLS_ASKED: Final = 8
+NEIGHBOURS: Final = 64  # template keypoints that a still one votes for: a family's drawings are much alike
+ADDED_AT_ONCE: Final = 16384
+BLOCK: Final = 4096  # descriptors that are unpacked at once
 MEDIAN_ROWS: Final = 16
 KEPT_PER_VIEW: Final = 300
 KEPT_PER_FRAME: Final = 3000
@@ -111,17 +118,17 @@ def _cache_path(template: Template) -> Path:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Index:
-    """The keypoints of many templates, and a short form of their descriptors to search in.
+    """The keypoints of many templates, and an inverted file of their descriptors to search in.
 
     packed: of all templates, one after the other, descriptors in bytes; ``ends`` (T,) says where each one's end.
-    axes: (128, SHORT) the main axes of the descriptors. short: (M, SHORT) the descriptors along them.
+    axes: (128, SHORT) the main axes of the descriptors; cells holds the M descriptors along them, by their position.
     """
 
     templates: tuple[Template, ...]
     packed: Keypoints
     ends: np.ndarray
     axes: np.ndarray
-    short: np.ndarray
+    cells: faiss.IndexIVFFlat
 
     def keypoints(self, part: slice | np.ndarray) -> Keypoints:
         """Some of all keypoints."""
@@ -147,26 +154,30 @@ def index_of(templates: tuple[Template, ...]) -> Index:
     sample = _unpack(everything[::AXES_EVERY]).descriptors
     _, axes = np.linalg.eigh(sample.T @ sample)
     axes = np.ascontiguousarray(axes[:, -SHORT:])
-    short = np.empty((len(everything), SHORT), np.float32)
-    for start in range(0, len(everything), BLOCK):
-        part = slice(start, start + BLOCK)
-        short[part] = _unpack(everything[part]).descriptors @ axes
+    cells = faiss.IndexIVFFlat(faiss.IndexFlatL2(SHORT), SHORT, max(1, min(CELLS, len(sample) // PER_CELL)))
+    cells.cp.niter, cells.nprobe = CELL_ROUNDS, CELLS_ASKED
+    cells.train(sample @ axes)
+    for start in range(0, len(everything), ADDED_AT_ONCE):
+        cells.add(_unpack(everything[start : start + ADDED_AT_ONCE]).descriptors @ axes)
     ends = np.cumsum([len(keypoints) for _, keypoints in rich])
-    return Index(tuple(template for template, _ in rich), everything, ends, axes, short)
+    return Index(tuple(template for template, _ in rich), everything, ends, axes, cells)
 
 
 def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
-    """For each template keypoint the likest still one, as far as short descriptors tell: (M,) positions, and
-    (M,) the cosine of the whole descriptors.
+    """For each template keypoint the likest of the still ones that have it among their NEIGHBOURS: (M,) positions,
+    and (M,) the cosine of the whole descriptors, -1 for a template keypoint that no still one is near to.
     """
-    short = (still.descriptors @ index.axes).T
-    nearest = np.empty(len(index.short), np.int64)
-    cosine = np.empty(len(index.short), np.float32)
-    for start in range(0, len(index.short), BLOCK):
+    _, found = index.cells.search(still.descriptors @ index.axes, NEIGHBOURS)
+    asker, drawn = np.repeat(np.arange(len(still)), NEIGHBOURS), found.ravel()
+    asker, drawn = asker[drawn >= 0], drawn[drawn >= 0]  # fewer than asked for are marked with -1
+    cosine = np.empty(len(drawn), np.float32)
+    for start in range(0, len(drawn), BLOCK):
         part = slice(start, start + BLOCK)
-        nearest[part] = (index.short[part] @ short).argmax(1)
-        cosine[part] = np.einsum("ij,ij->i", index.keypoints(part).descriptors, still.descriptors[nearest[part]])
-    return nearest, cosine
+        cosine[part] = np.einsum("ij,ij->i", index.keypoints(drawn[part]).descriptors, still.descriptors[asker[part]])
+    nearest, similarity = np.zeros(len(index.packed), np.int64), np.full(len(index.packed), -1, np.float32)
+    rising = np.argsort(cosine, kind="stable")  # so that the likest is written last
+    nearest[drawn[rising]], similarity[drawn[rising]] = asker[rising], cosine[rising]
+    return nearest, similarity
 
 
 def _store(path: Path, keypoints: Keypoints) -> None:

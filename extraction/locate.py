@@ -41,11 +41,7 @@ SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing match
 SURE_SIMILARITY, SURE_VOTES = 0.92, 10  # that a second pad needs: where there is none, up to 20 votes of grids agree
 BORDER: Final = 0.05  # of the canvas, around it: keypoints there are the overlay's too
 KEPT_PER_PART: Final = 1000  # keypoints of a part of the frames
-RATIO: Final = 0.9  # of distances, nearest to second nearest at another place of the frame
-NEARBY_PX: Final = 6.0  # two keypoints closer than this are the same place
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
-SHORTLIST: Final = 40  # templates that are matched in earnest
-MATCHED_AT_ONCE: Final = 512  # descriptors: their similarities stay in the cache
 CANDIDATES: Final = 6
 REPROJECTION_PX: Final = 2.5
 MAX_SHEAR: Final = 0.06
@@ -108,7 +104,7 @@ def locate(
     shrink = pictures.shape[2] / rgbs[0].shape[1]
     median = median_of(pictures)
     for still in look_for_still(list(pictures), median):
-        good, judged = _find_all(_vote(still, templates), slice(None), median, min_inliers)
+        good, judged = _find_all(still, templates, median, min_inliers)
         if good:
             break
     everywhere = np.ones(len(frames), bool)
@@ -141,19 +137,14 @@ def locate(
 def _find_in_parts(
     pictures: np.ndarray, parts: Sequence[tuple[int, int]], templates: Mapping[str, Template], min_inliers: int
 ) -> Iterator[tuple[np.ndarray, _Fit]]:
-    """The overlays in the medians of parts, (first, end) each, of T pictures: (T,) bool, the part, and the fit.
-
-    The parts vote together for the templates that are matched in earnest in each.
-    """
+    """The overlays in the medians of parts, (first, end) each, of T pictures: (T,) bool, the part, and the fit."""
     medians = [median_of(pictures[first:end]) for first, end in parts]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stills = list(pool.map(lambda median: look_at(median, KEPT_PER_PART), medians))
-    votes = _vote(Keypoints.join(stills), templates)
-    ends = np.cumsum([len(still) for still in stills]).tolist()
-    for (first, end), median, still, last in zip(parts, medians, stills, ends, strict=True):
+    for (first, end), median, still in zip(parts, medians, stills, strict=True):
         found_in = np.zeros(len(pictures), bool)
         found_in[first:end] = True
-        for fit in _find_all(votes, slice(last - len(still), last), median, min_inliers)[0]:
+        for fit in _find_all(still, templates, median, min_inliers)[0]:
             yield found_in, fit
 
 
@@ -161,15 +152,13 @@ def _find_in_parts(
 class _Votes:
     """What still keypoints have to say about all templates.
 
-    nearest: (M,) of each template keypoint the likest still one, and similarity: (M,) how like it is. listed: the
-    shortlist by all of them.
+    nearest: (M,) of each template keypoint the likest still one, and similarity: (M,) how like it is.
     """
 
     index: Index
     still: Keypoints
     nearest: np.ndarray
     similarity: np.ndarray
-    listed: list[tuple[Template, Keypoints]]
 
 
 def _vote(still: Keypoints, templates: Mapping[str, Template]) -> _Votes | None:
@@ -177,27 +166,23 @@ def _vote(still: Keypoints, templates: Mapping[str, Template]) -> _Votes | None:
     if len(still) < 4 or not templates:
         return None
     index = index_of(tuple(templates.values()))
-    nearest, similarity = nearest_still(index, still)
-    return _Votes(index, still, nearest, similarity, _shortlist(index, still, nearest, similarity > SIMILARITY, 1))
+    return _Votes(index, still, *nearest_still(index, still))
 
 
-def _find_all(votes: _Votes | None, part: slice, median: np.ndarray, min_inliers: int) -> tuple[list[_Fit], list[_Fit]]:
+def _find_all(
+    still: Keypoints, templates: Mapping[str, Template], median: np.ndarray, min_inliers: int
+) -> tuple[list[_Fit], list[_Fit]]:
     """The overlays that one picture shows, each in a place of its own, and all fits that were judged.
 
-    ``part``: of the still keypoints, those of this picture. Of what lies beside an overlay that was found, only the
-    surest matches vote: that costs next to nothing, and two pads at once are rare.
+    What lies beside an overlay that was found votes again only where its surest matches agree: two pads at once are
+    rare.
     """
     found: list[_Fit] = []
     judged: list[_Fit] = []
-    if votes is None:
-        return found, judged
-    listed, free = votes.listed, np.ones(len(votes.still), bool)
-    while listed:
+    while (votes := _vote(still, templates)) is not None:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            fitting = [
-                pool.submit(_fit, *candidate, median)
-                for candidate in _candidates(listed, votes.still[part][free[part]])
-            ]
+            candidates = _candidates(votes, votes.similarity > SIMILARITY, 1)
+            fitting = [pool.submit(_fit, *candidate, median) for candidate in candidates]
         fits = [fit for each in fitting if (fit := each.result()) is not None]
         judged += fits
         good = [fit for fit in fits if _is_good(fit, min_inliers)]
@@ -205,9 +190,11 @@ def _find_all(votes: _Votes | None, part: slice, median: np.ndarray, min_inliers
             break
         most = max(fit.inliers for fit in good)
         found.append(max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness))
-        free &= ~_covers(found[-1], votes.still.points)
+        free = ~_covers(found[-1], still.points)
         sure = free[votes.nearest] & (votes.similarity > SURE_SIMILARITY)
-        listed = _shortlist(votes.index, votes.still, votes.nearest, sure, SURE_VOTES)
+        if not _candidates(votes, sure, SURE_VOTES):
+            break
+        still = still[free]
     return found, judged
 
 
@@ -286,77 +273,25 @@ def _shrink(rgb: np.ndarray) -> np.ndarray:
 
 
 def _candidates(
-    listed: Sequence[tuple[Template, Keypoints]], still: Keypoints
+    votes: _Votes, strong: np.ndarray, least: int
 ) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
-    """The templates with most agreeing votes: (template, its keypoints, matched canvas points, frame points).
+    """The templates of which most keypoints agree on one size and place, ``least`` of them at least.
 
-    Of the ``_shortlist``; here matches have to pass the ratio test.
+    strong: (M,) bool, which template keypoints may vote. Each as (template, its keypoints, and of those that agree
+    their canvas points and frame points).
     """
-    if not len(still):
-        return []
     voted = []
-    nearest, matched = _match(np.concatenate([keypoints.descriptors for _, keypoints in listed]), still)
-    ends = np.cumsum([len(keypoints) for _, keypoints in listed])
-    for (template, keypoints), end in zip(listed, ends, strict=True):
-        part = slice(end - len(keypoints), end)
-        use = np.flatnonzero(matched[part])
-        source, target = keypoints[use], still[nearest[part][use]]
-        agree = _agreeing(source, target, template.scene.canvas)
-        voted.append((template, keypoints, source.points[agree], target.points[agree]))
-    voted.sort(key=lambda each: -len(_distinct(each[2], each[0].scene.canvas[0])))
-    return voted[:CANDIDATES]
-
-
-def _shortlist(
-    index: Index, still: Keypoints, nearest: np.ndarray, strong: np.ndarray, least: int
-) -> list[tuple[Template, Keypoints]]:
-    """The SHORTLIST templates whose keypoints agree most on one size and place, ``least`` of them at least.
-
-    nearest: (M,) each template keypoint's still one. strong: (M,) bool, which of them may vote.
-    """
-    votes = []
-    for template, start, end in zip(index.templates, (0, *index.ends), index.ends, strict=False):
-        part = slice(start, end)
-        use = start + np.flatnonzero(strong[part])
+    for template, start, end in zip(votes.index.templates, (0, *votes.index.ends), votes.index.ends, strict=False):
+        use = start + np.flatnonzero(strong[start:end])
         if len(use) < least:
             continue
-        keypoints = index.packed[use]
-        agree = _agreeing(keypoints, still[nearest[use]], template.scene.canvas)
-        votes.append((len(_distinct(keypoints.points[agree], template.scene.canvas[0])), template, part))
-    votes.sort(key=lambda each: -each[0])
-    return [(template, index.keypoints(part)) for count, template, part in votes[:SHORTLIST] if count >= least]
-
-
-def _match(index: np.ndarray, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
-    """Each template descriptor's nearest still keypoint: (M,) positions, and (M,) whether it passes the ratio test."""
-    nearest = np.zeros(len(index), np.int64)
-    good = np.zeros(len(index), bool)
-    for start in range(0, len(index), MATCHED_AT_ONCE):
-        part = slice(start, start + MATCHED_AT_ONCE)
-        similarity = index[part] @ still.descriptors.T
-        best = similarity.argmax(1)
-        rows = np.arange(len(best))
-        top = similarity[rows, best]
-        second = _runner_up(similarity, best, still.points)
-        distance, rival = np.sqrt(np.clip(2 - 2 * top, 0, None)), np.sqrt(np.clip(2 - 2 * second, 1e-9, None))
-        nearest[part], good[part] = best, (top > SIMILARITY) & (distance < RATIO * rival)
-    return nearest, good
-
-
-def _runner_up(similarity: np.ndarray, best: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Similarity of the nearest keypoint at another place than the best; spoils ``similarity``.
-
-    One place has keypoints of several sizes and pictures, so a few of the nearest are passed over.
-    """
-    rows = np.arange(len(best))
-    second = np.full(len(best), -1.0, np.float32)
-    at = best
-    for _ in range(4):
-        similarity[rows, at] = -1
-        at = similarity.argmax(1)
-        apart = np.abs(points[at] - points[best]).max(1) > NEARBY_PX
-        second = np.where(apart, np.maximum(second, similarity[rows, at]), second)
-    return second
+        source, target = votes.index.packed[use], votes.still[votes.nearest[use]]
+        agree = _agreeing(source, target, template.scene.canvas)
+        count = len(_distinct(source.points[agree], template.scene.canvas[0]))
+        if count >= least:
+            voted.append((count, template, slice(start, end), source.points[agree], target.points[agree]))
+    voted.sort(key=lambda each: -each[0])
+    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in voted[:CANDIDATES]]
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:

@@ -10,6 +10,7 @@ ranges.py     a file on a server, read by byte ranges, counted
 recording.py  a recorder's pictures -> a video
 plots.py      one case's sticks, onsets and worst moments as pictures
 benchmark.py  ground-truth cases: extractions against their logs
+localisation.py  where overlays are found, against where they are
 tables.py     a benchmark's report, a scan's rows -> what a person reads
 confidence.py brings confidence to scale, on evaluation clips
 wording.py    results -> what a person reads

@@ -39,6 +39,12 @@ RENDER_GROUPS: Final = 200
 FLOW_VIDEOS: Final = 200
 LOAD_ROUNDS: Final = 32
 RUNTIME_FIGURES: Final = {"frames_per_s": 0, "stick_r2": 4, "button_accuracy": 4, "macro_f1": 4}  # and digits
+FINDING: Final = {  # what ``_localise`` measures, as ratios
+    "whole": "locating in 600 s, to decoding them",
+    "matching": "matching 25 frames with 380 templates and finding none, to working out their features",
+    "one_by_one": "comparing keypoints template by template, to that matching",
+}
+UNLIKE_SAMPLE: Final = ("xbox_one", "xbox_360", "xbox_elite", "xbox_series")  # families left out, so that none is found
 # Files as servers have them, by the flags of FFmpeg's mp4 writer.
 LAYOUTS: Final = {
     "index first": {"movflags": "+faststart"},
@@ -81,6 +87,7 @@ def measure(folder: Path) -> Table:
     templates = _in_child("library")
     shares = {name: _in_child("glimpse", json.dumps(flags)) for name, flags in LAYOUTS.items()}
     orchestration = _in_child("orchestrate", str(FLOW_VIDEOS))
+    finding = _in_child("localise", str(long))
     loading = _in_child("load", str(long), str(folder / long.stem))
     speeds = [frames / seconds for seconds in (decode_s, runs[0].extract_s)]
     with_startup = frames / (runs[0].startup_s + runs[0].extract_s)
@@ -97,6 +104,9 @@ def measure(folder: Path) -> Table:
     for name, seen in shares.items():
         cost = f"{seen['share']:.1%} in {seen['requests']:.0f} requests"
         table.add_row(f"{seen['frames']:.0f} frames of {LONG_S:.0f} s over HTTP, {name}", cost)
+    for name, about in FINDING.items():
+        clock, processor = finding[name]
+        table.add_row(about, f"{clock:.2f} (processor time: {processor:.2f})")
     table.add_row("training pairs rendered", f"{pairs_per_s:.0f} pairs/s")
     table.add_row(f"{templates['count']:.0f} templates loaded", f"{templates['load_s']:.1f} s")
     table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
@@ -210,6 +220,42 @@ def _glimpse(options: str) -> dict[str, float]:
         assert seen.keyframes is not None
         frames = len(sample_frames(seen.keyframes))
     return {"share": sum(sent) / len(content), "requests": len(sent), "frames": frames}
+
+
+def _localise(video: str) -> dict[str, tuple[float, float]]:
+    """The ratios of FINDING, by the clock and by processor time; opening the index is not counted, it is once a run."""
+    import cv2
+
+    from extraction.extract import ExtractOptions
+    from extraction.features import index_of, look_for_still, median_of
+    from extraction.locate import locate
+    from extraction.video import sample_frames
+    from flows.extract import locate_video
+    from templates.catalogue import library
+
+    templates = library()
+    unlike = {id: template for id, template in templates.items() if template.family not in UNLIKE_SAMPLE}
+    index_of(tuple(templates.values()))
+    index = index_of(tuple(unlike.values()))
+    samples = sample_frames(Path(video))
+    pictures = [rgb for _, rgb in samples]
+    one_by_one = cv2.BFMatcher(cv2.NORM_L2)
+    drawn = [index.keypoints(slice(*ends)).descriptors for ends in zip((0, *index.ends), index.ends, strict=False)]
+    decoding = _timed(lambda: decode(Path(video)))
+    whole = _timed(lambda: locate_video(Path(video), templates, ExtractOptions()))
+    looks = list(look_for_still(pictures, median_of(np.stack(pictures))))
+    features = _timed(lambda: list(look_for_still(pictures, median_of(np.stack(pictures)))))
+    matching = _timed(lambda: locate(samples, unlike)) - features
+    naive = _timed(lambda: [one_by_one.knnMatch(each, look.descriptors, 2) for look in looks for each in drawn])
+    ratios = {"whole": whole / decoding, "matching": matching / features, "one_by_one": naive / matching}
+    return {name: tuple(ratio.tolist()) for name, ratio in ratios.items()}
+
+
+def _timed(work: Callable[[], object]) -> np.ndarray:
+    """Seconds by the clock, and of processor time."""
+    started = np.array([time.perf_counter(), time.process_time()])
+    work()
+    return np.asarray(np.array([time.perf_counter(), time.process_time()]) - started)
 
 
 def _render(groups: str) -> dict[str, float]:
@@ -414,6 +460,7 @@ def _runtimes() -> dict[str, Any]:
 _CHILDREN: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "extract": _extract,
     "glimpse": _glimpse,
+    "localise": _localise,
     "render": _render,
     "library": _library,
     "runtimes": _runtimes,

@@ -61,6 +61,9 @@ class Case(BaseModel):
     """Which pad it shows; where absent, that of the overlay that was found."""
     unseen: bool = False
     """Whether the weights were never trained on this drawing."""
+    width_px: int | None = None
+    """Width of the overlay in the video."""
+    opacity: float | None = None
 
     @field_validator("shown")
     @classmethod
@@ -209,6 +212,11 @@ def read_case(folder: Path) -> Case:
         )
     if len(logs) > 1:
         raise SourceError(f"expected one log in {folder}, found {' and '.join(logs)}; keep the one that is true")
+    return read_about(folder)
+
+
+def read_about(folder: Path) -> Case:
+    """The ``case.json`` of a case, whatever else it has; SourceError where it is malformed."""
     try:
         return Case.model_validate_json((folder / "case.json").read_bytes())
     except ValidationError as error:

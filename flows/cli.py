@@ -20,7 +20,7 @@ from rich.table import Table
 from extraction.records import SourceError
 from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.sources import find_videos
-from flows.tables import benchmark_tables, scan_progress, scan_table
+from flows.tables import benchmark_tables, localisation_tables, scan_progress, scan_table
 from flows.terminal import Faults, live, out, print_json, progress_bar, wrong_usage
 from flows.wording import (
     card_line,
@@ -259,10 +259,20 @@ def benchmark(
             "--by-hand", help="Do not look for overlays: take each case's own box and family; in DIR/by-hand."
         ),
     ] = False,
+    localisation: Annotated[
+        bool,
+        typer.Option(
+            "--localisation", help="Score only where overlays are found, by width and opacity; cases need no log."
+        ),
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Score extractions against the logs that the overlays were drawn from."""
+    if localisation:
+        if by_hand or out_dir is not None:
+            raise wrong_usage("--localisation goes with neither --by-hand nor --out: nothing is read or kept")
+        return _score_localisation(cases, templates, as_json, debug)
     faults = Faults(debug)
     with faults.told(), tempfile.TemporaryDirectory(prefix="padtrace-") as temporary, progress_bar() as bar:
         from flows.benchmark import PUBLISHED, run_benchmark
@@ -283,6 +293,29 @@ def benchmark(
             print_json(report.as_json())
         else:
             for part in benchmark_tables(report, PUBLISHED):
+                out.print(part, highlight=False)
+    faults.exit()
+
+
+def _score_localisation(cases: list[Path], templates: Path | None, as_json: bool, debug: bool) -> None:
+    """``padtrace benchmark --localisation``."""
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from flows.localisation import run_localisation
+        from templates.catalogue import all_templates
+
+        task = bar.add_task("", total=1.0)
+        report = run_localisation(
+            cases,
+            all_templates(templates),
+            _options(),
+            on_failure=faults.tell,
+            on_progress=lambda case, part: bar.update(task, description=case, completed=part),
+        )
+        if as_json:
+            print_json(report.as_json())
+        else:
+            for part in localisation_tables(report):
                 out.print(part, highlight=False)
     faults.exit()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from extraction.score import Scores
     from flows.benchmark import Group as Cases
     from flows.benchmark import Report, Result
+    from flows.localisation import Localisation
     from flows.scan import Scanned
 
 KINDS: Final = {False: "Drawings that the weights were trained on", True: "Drawings that the weights never saw"}
@@ -53,6 +54,36 @@ def benchmark_tables(report: Report, published: dict[str, Any]) -> Iterator[Tabl
     if report.results:
         yield _case_table(report.results)
         yield LEGEND
+
+
+def localisation_tables(report: Localisation) -> Iterator[Table | str]:
+    """The share found by width and opacity, then what was missed or placed falsely, case by case."""
+    shares = report.shares()
+    widths, opacities = (sorted({getattr(share, name) for share in shares}) for name in ("width_px", "opacity"))
+    if shares:
+        grid = _table("Found: box with an IoU of at least 0.9, right family")
+        grid.add_column("width", justify="right")
+        for opacity in opacities:
+            grid.add_column(f"opacity {opacity:g}", justify="right")
+        cells = {(share.width_px, share.opacity): f"{share.found} of {share.cases}" for share in shares}
+        for width in widths:
+            grid.add_row(f"{width} px", *(cells.get((width, opacity), "-") for opacity in opacities))
+        yield grid
+    if wrong := [each for each in report.findings if each.false or (each.expects and not each.found)]:
+        table = _table("Missed, or placed falsely")
+        for name in ("case", "width", "opacity", "placed", "IoU", "false"):
+            table.add_column(name, justify="left" if name in ("case", "placed") else "right", overflow="fold")
+        for each in wrong:
+            placed = ", ".join(each.templates) or f"none ({each.reason})"
+            figures = (each.width_px, each.opacity, placed, min(each.iou, default=None), each.false)
+            table.add_row(each.name, *("-" if value is None else _short(value) for value in figures))
+        yield table
+    nothing = report.without_overlay()
+    yield f"clips without an overlay: {len(nothing)}, {sum(each.false > 0 for each in nothing)} with a false placement"
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def scan_table(rows: Sequence[Scanned]) -> Table:

@@ -14,4 +14,6 @@ proposing     the proposer's training, resumable
 thresholds    from which score a proposal is told of
 clips         encoded clips with their logs, for evaluation
 unknown       clips of imported skins, for the same
+lookalikes    pictures that look like pads and are none
+grid          short clips on which localisation is judged
 """

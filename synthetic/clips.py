@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Final, Literal
@@ -37,8 +37,9 @@ TRUTH_SCHEMA: Final = pa.schema(
 )
 
 Corner = Literal["bottom-left", "bottom-right", "top-left", "top-right", "bottom"]
-_CORNERS: Final[tuple[Corner, ...]] = ("bottom-left", "bottom-right", "top-left", "top-right", "bottom")
+CORNERS: Final[tuple[Corner, ...]] = ("bottom-left", "bottom-right", "top-left", "top-right", "bottom")
 Codec = Literal["h264", "vp9"]
+CODECS: Final[tuple[Codec, ...]] = ("h264", "vp9")
 # What streams come in: size, frames per second, and about the bitrate in kbit/s that each codec is given for it.
 _STREAMS: Final[tuple[tuple[tuple[int, int], int, dict[Codec, int]], ...]] = (
     ((854, 480), 30, {"h264": 1000, "vp9": 600}),
@@ -75,33 +76,46 @@ class ClipOptions(BaseModel):
     """That quality, as the codec counts it."""
     preset: str = "veryfast"
     """Effort of the H.264 encoder."""
+    keyframe_every: int | None = Field(None, ge=1)
+    """Frames from one keyframe to the next; else as the encoder sees fit."""
     seed: int = 0
 
 
 def render_clip(folder: Path, template: Template, states: States, options: ClipOptions) -> Path:
     """Make the case ``folder``: one frame per state. A complete case is left as it is."""
-    about = folder / "case.json"
-    if about.exists():
+    if is_complete(folder):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     raster = rasterise(template, options.width_px)
     corner = find_corner(raster.size_wh, options)
-    _encode(compose_frames(raster, states, options, corner), folder / "video.mp4", options)
+    encode(compose_frames(raster, states, options, corner), folder / "video.mp4", options)
     pq.write_table(truth_table(states, options.fps), folder / "truth.parquet", compression="zstd")
-    case = {
-        "name": folder.name,
+    about = {"seconds": len(states) / options.fps, **options.model_dump()}
+    complete(folder, about | describe_overlay(template, raster, options))
+    return folder
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a case was made to its end."""
+    return (folder / "case.json").exists()
+
+
+def complete(folder: Path, about: Mapping[str, object]) -> None:
+    """Write ``case.json``, whole."""
+    partial = folder / "case.partial"
+    partial.write_text(json.dumps({"name": folder.name, **about}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "case.json")
+
+
+def describe_overlay(template: Template, raster: Raster, options: ClipOptions) -> dict[str, object]:
+    """What ``case.json`` says of the overlay."""
+    return {
         "overlay": template.id,
         "family": template.family,
         "unseen": is_unseen(template.id),
-        "seconds": len(states) / options.fps,
-        **options.model_dump(),
-        "boxes": [[0.0, *corner, *raster.size_wh]],
+        "boxes": [[0.0, *find_corner(raster.size_wh, options), *raster.size_wh]],
         "shown": sorted(_STICK_TITLES.get(name, name) for name in template.scene.known),
     }
-    partial = about.with_suffix(".partial")
-    partial.write_text(json.dumps(case, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, about)
-    return folder
 
 
 def truth_table(states: States, fps: float) -> pa.Table:
@@ -128,7 +142,7 @@ def make_evaluation(out: Path, seed: int) -> list[Path]:
         for position, family in enumerate(sorted(families)):
             template = _choose_drawing(families[family], turn, position)
             folder = out / template.id.replace("/", "_")
-            if not (folder / "case.json").exists():
+            if not is_complete(folder):
                 rng = np.random.default_rng((seed, len(cases)))
                 options, states = _draw_case(rng, len(cases) + turn)
                 while not is_visible(template, states, options):
@@ -143,9 +157,13 @@ def is_visible(template: Template, states: States, options: ClipOptions) -> bool
 
     Two seconds into the clip, that is. Black lines over a black screen are no overlay.
     """
-    raster = rasterise(template, options.width_px)
-    (x, y), (width, height) = find_corner(raster.size_wh, options), raster.size_wh
     *_, frame = _play(states[: 2 * options.fps], options)
+    return can_be_seen(rasterise(template, options.width_px), frame, options)
+
+
+def can_be_seen(raster: Raster, frame: np.ndarray, options: ClipOptions) -> bool:
+    """Whether at least a quarter of what is drawn, at rest, differs from a game's (H, W, 3) frame by 8 levels."""
+    (x, y), (width, height) = find_corner(raster.size_wh, options), raster.size_wh
     game = frame[y : y + height, x : x + width].astype(np.float32)
     [(colour, keep)] = _draw_overlays(raster, States.rest(), options.opacity)
     change = np.abs(game * keep + colour - game).max(-1)
@@ -192,7 +210,7 @@ def _draw_case(rng: np.random.Generator, turn: int) -> tuple[ClipOptions, States
 
 def draw_place(rng: np.random.Generator) -> Corner:
     """A corner, or the middle of the lower edge."""
-    return _CORNERS[rng.integers(len(_CORNERS))]
+    return CORNERS[rng.integers(len(CORNERS))]
 
 
 def find_corner(size_wh: tuple[int, int], options: ClipOptions) -> tuple[int, int]:
@@ -212,9 +230,16 @@ def compose_frames(
     raster: Raster, states: States, options: ClipOptions, corner: tuple[int, int]
 ) -> Iterator[np.ndarray]:
     """The finished frames: the game after each state, the overlay showing that state."""
+    return lay_over(_play(states, options), raster, states, options.opacity, corner)
+
+
+def lay_over(
+    frames: Iterable[np.ndarray], raster: Raster, states: States, opacity: float, corner: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """One frame for each state, the overlay drawn into it with its top left pixel at ``corner``."""
     (x, y), (width, height) = corner, raster.size_wh
-    overlays = _draw_overlays(raster, states, options.opacity)
-    for frame, (colour, keep) in zip(_play(states, options), overlays, strict=True):
+    overlays = _draw_overlays(raster, states, opacity)
+    for frame, (colour, keep) in zip(frames, overlays, strict=True):
         window = frame[y : y + height, x : x + width]
         window[:] = (window * keep + colour).round().clip(0, 255)
         yield frame
@@ -241,8 +266,8 @@ def _play(states: States, options: ClipOptions) -> Iterator[np.ndarray]:
             yield to_video(game.picture(), options.size, aspect, smooth).copy()
 
 
-def _encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> None:
-    """yuv420p, BT.709, as most videos come."""
+def encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> None:
+    """Write (H, W, 3) uint8 RGB frames as yuv420p, BT.709, as most videos come."""
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
         encoder, settings = _encoder(options)
@@ -266,6 +291,8 @@ def _encode(frames: Iterator[np.ndarray], path: Path, options: ClipOptions) -> N
 def _encoder(options: ClipOptions) -> tuple[Literal["libx264", "libvpx-vp9"], dict[str, str]]:
     """The encoder's name and settings."""
     quality = {"b": f"{options.kbps}k"} if options.kbps else {"crf": str(options.crf)}
+    if options.keyframe_every:
+        quality["g"] = str(options.keyframe_every)
     if options.codec == "h264":
         return "libx264", {**quality, "preset": options.preset}
     constant = {} if options.kbps else {"b": "0"}  # libvpx takes crf alone for a limit of its default bitrate

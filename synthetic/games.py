@@ -32,7 +32,7 @@ TRAIN_ATARI: Final = (
     "time_pilot", "trondead", "turmoil", "tutankham", "up_n_down", "venture", "video_pinball",
     "wizard_of_wor", "word_zapper", "zaxxon",
 )  # fmt: skip
-_EVAL_MAPS: Final = (
+EVAL_MAPS: Final = (
     "freedoom1/E1M1", "freedoom1/E2M3", "freedoom1/E3M5", "freedoom1/E4M7", "freedoom2/MAP01",
     "freedoom2/MAP07", "freedoom2/MAP13", "freedoom2/MAP19", "freedoom2/MAP24", "freedoom2/MAP29",
 )  # fmt: skip
@@ -40,10 +40,10 @@ _MAPS: Final = (
     *(f"freedoom1/E{episode}M{level}" for episode in range(1, 5) for level in range(1, 10)),
     *(f"freedoom2/MAP{level:02}" for level in range(1, 33)),
 )
-EVAL_GAMES: Final = (*(f"atari:{rom}" for rom in EVAL_ATARI), *(f"doom:{level}" for level in _EVAL_MAPS))
+EVAL_GAMES: Final = (*(f"atari:{rom}" for rom in EVAL_ATARI), *(f"doom:{level}" for level in EVAL_MAPS))
 TRAIN_GAMES: Final = (
     *(f"atari:{rom}" for rom in TRAIN_ATARI),
-    *(f"doom:{level}" for level in _MAPS if level not in _EVAL_MAPS),
+    *(f"doom:{level}" for level in _MAPS if level not in EVAL_MAPS),
 )
 
 _DOOM_SIZES: Final = ((640, 360), (640, 480), (800, 600), (1280, 720))

@@ -1,0 +1,143 @@
+"""Where overlays are found, against where they are: by width and opacity, and clips that show none.
+
+A case is a folder with ``case.json``, see ``benchmark.Case``, and ``video.mp4``; it needs no log. An overlay is found
+where a placement has an IoU of at least MIN_IOU with one of its boxes, and the right family. Whatever else is placed is
+false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from extraction.extract import ExtractOptions
+from extraction.records import SourceError
+from flows.benchmark import Case, Failure, read_about
+from flows.extract import locate_video
+from templates.catalogue import Template
+
+MIN_IOU: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One case.
+
+    width_px, opacity: of the overlay, None where the case does not say. expects: how many boxes it has.
+    iou: for each box the largest IoU of a placement, 0 where there is none. found: whether all boxes are found.
+    false: placements that are in no box, or of another family. templates: what was placed. reason: why nothing was.
+    """
+
+    name: str
+    width_px: int | None
+    opacity: float | None
+    expects: int
+    iou: tuple[float, ...]
+    found: bool
+    false: int
+    templates: tuple[str, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of the cases of one width and opacity: how many there are, found, and with a false placement."""
+
+    width_px: int
+    opacity: float
+    cases: int
+    found: int
+    false: int
+
+
+@dataclass(frozen=True, slots=True)
+class Localisation:
+    """All cases, in the order in which they were given."""
+
+    findings: tuple[Finding, ...]
+    failures: tuple[Failure, ...]
+
+    def shares(self) -> list[Share]:
+        """By width, then by opacity."""
+        cells: dict[tuple[int, float], list[Finding]] = {}
+        for finding in self.findings:
+            if finding.expects and finding.width_px is not None and finding.opacity is not None:
+                cells.setdefault((finding.width_px, finding.opacity), []).append(finding)
+        return [
+            Share(*cell, len(some), sum(each.found for each in some), sum(each.false > 0 for each in some))
+            for cell, some in sorted(cells.items())
+        ]
+
+    def without_overlay(self) -> list[Finding]:
+        """The cases that show none."""
+        return [finding for finding in self.findings if not finding.expects]
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``padtrace benchmark --localisation --json`` prints; the README describes it."""
+        nothing = self.without_overlay()
+        return {
+            "min_iou": MIN_IOU,
+            "shares": [asdict(share) for share in self.shares()],
+            "without_overlay": {"cases": len(nothing), "false": sum(each.false > 0 for each in nothing)},
+            "cases": [asdict(finding) for finding in self.findings],
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+
+def run_localisation(
+    cases: Sequence[Path],
+    templates: Mapping[str, Template],
+    options: ExtractOptions,
+    *,
+    on_failure: Callable[[Exception], None] | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> Localisation:
+    """Locate the overlays of the cases; a bad case becomes a ``Failure`` and stops no other.
+
+    on_failure hears each error while it is handled, on_progress a case's folder and the part of all cases before it.
+    """
+    findings: list[Finding] = []
+    failures: list[Failure] = []
+    for i, folder in enumerate(cases):
+        if on_progress is not None:
+            on_progress(folder.name, i / len(cases))
+        try:
+            case = read_about(folder)
+            findings.append(judge(case, locate_video(folder / "video.mp4", templates, options)))
+        except (SourceError, OSError) as error:
+            failures.append(Failure(str(folder), str(error)))
+            if on_failure is not None:
+                on_failure(error)
+    return Localisation(tuple(findings), tuple(failures))
+
+
+def judge(case: Case, found: Mapping[str, Any]) -> Finding:
+    """What ``locate`` found in a case's video, against its boxes."""
+    boxes = [box[1:] for box in case.boxes]
+    places = found["placements"]
+    overlaps = [[_iou(box, place["box"]) for place in places] for box in boxes]
+    right = [[iou >= MIN_IOU and _is_family(case, place) for iou, place in zip(row, places, strict=True)]
+             for row in overlaps]  # fmt: skip
+    return Finding(
+        name=case.name,
+        width_px=case.width_px,
+        opacity=case.opacity,
+        expects=len(boxes),
+        iou=tuple(max(row, default=0.0) for row in overlaps),
+        found=bool(boxes) and all(any(row) for row in right),
+        false=sum(not any(row[i] for row in right) for i in range(len(places))),
+        templates=tuple(place["template"] for place in places),
+        reason=found["reason"],
+    )
+
+
+def _is_family(case: Case, place: Mapping[str, Any]) -> bool:
+    return case.family is None or place["family"] == case.family
+
+
+def _iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes (x, y, width, height)."""
+    across, down = (max(0.0, min(a[i] + a[i + 2], b[i] + b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
+    return across * down / (a[2] * a[3] + b[2] * b[3] - across * down)
