@@ -26,7 +26,7 @@ from extraction.rectify import (
     tile_size,
 )
 from templates.catalogue import Template
-from templates.controls import BUTTON_INDEX, DPAD, STICKS, THUMB_OF, States
+from templates.controls import BUTTON_INDEX, BUTTONS, DPAD, STICKS, THUMB_OF, States
 from templates.draw import Raster, draw
 from templates.scene import Scene
 
@@ -125,7 +125,7 @@ def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     return ((panels - offset) / gain.reshape(len(gain), *between, 1, 1, 1)).clamp(-0.5, 1.5)
 
 
-def compare(panels: Tensor, reference: Reference, rest: Tensor) -> Tensor:
+def compare(panels: Tensor, reference: Reference, rest: Tensor, gone: Tensor | None = None) -> Tensor:
     """How frames misfit what is expected: (N, 3, 88, 108) of nominal range [0, 1] -> (N, 6, 88, 108).
 
     ``rest``: (N or 1, 3, 88, 108), the video's own rest picture. Channel 0: distance from the template's
@@ -133,12 +133,16 @@ def compare(panels: Tensor, reference: Reference, rest: Tensor) -> Tensor:
     how badly the stick's picture fits when centred on the pixel, standardised over the tile; its minimum is
     the stick's likeliest place. 4 and 5, even over each button's tile: towards which of the template's two
     pictures the whole tile leans, from -1, released, to 1, and how much of the way from one to the other it
-    has gone since ``rest``, 0 to 1. A press may change few pixels, each less than the encoder does.
+    has gone since ``rest``, 0 to 1. A press may change few pixels, each less than the encoder does. ``gone``: (N, 17)
+    the latter as it was measured elsewhere, NaN where it was not.
     """
     found = torch.zeros(len(panels), FRAME_CHANNELS - 3, *panels.shape[2:], device=panels.device)
     distances, leanings = _compare_pictures(panels, reference.panels[:4], reference.panels[4:8], rest)
     for i, distance in enumerate(distances):
         found[:, i] = distance
+    if gone is not None:
+        tiles = leanings[1].flatten(1)
+        tiles[:, : len(BUTTONS)] = torch.where(gone.isnan(), tiles[:, : len(BUTTONS)], gone.clamp(-1, 2))
     for i, leaning in enumerate(leanings):
         found[:, 4 + i, *_BUTTONS] = leaning.repeat_interleave(BUTTON_TILE, 1).repeat_interleave(BUTTON_TILE, 2)
     for i, stick in enumerate(STICKS):

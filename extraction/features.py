@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -31,11 +32,9 @@ TEMPLATE_WIDTHS: Final = (110, 180, 360)  # px; overlays are 90 to 500 px wide i
 TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
 PATIENCE: Final = 50  # templates without kept keypoints, from which on a person is told what takes so long
 PACKED_UNIT: Final = 512  # a kept descriptor's entry of 1; all but a few lie below 0.5, and bytes saturate there
-SHORT: Final = 32  # dimensions of a short descriptor
-AXES_EVERY: Final = 8  # descriptors of which one is asked for the main axes
+SHORT: Final = 64  # main axes of the descriptors, along which they are searched for
 CELLS: Final = 1024  # of the inverted file: descriptors are searched for in the cells nearest to them
 PER_CELL: Final = 39  # descriptors that the middle of a cell is worked out from, the least that faiss is content with
-CELL_ROUNDS: Final = 6  # of k-means
 CELLS_ASKED: Final = 8
 NEIGHBOURS: Final = 64  # template keypoints that a still one votes for: a family's drawings are much alike
 ADDED_AT_ONCE: Final = 16384
@@ -102,7 +101,7 @@ def _make(template: Template) -> Keypoints:
     """
     found = _compute_template_keypoints(template)
     keypoints = replace(found, descriptors=(found.descriptors * PACKED_UNIT).round().clip(0, 255).astype(np.uint8))
-    _store(_cache_path(template), keypoints)
+    _store(_cache_path(template), save({name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__}))
     return keypoints
 
 
@@ -121,14 +120,13 @@ class Index:
     """The keypoints of many templates, and an inverted file of their descriptors to search in.
 
     packed: of all templates, one after the other, descriptors in bytes; ``ends`` (T,) says where each one's end.
-    axes: (128, SHORT) the main axes of the descriptors; cells holds the M descriptors along them, by their position.
+    cells: finds their descriptors, by position.
     """
 
     templates: tuple[Template, ...]
     packed: Keypoints
     ends: np.ndarray
-    axes: np.ndarray
-    cells: faiss.IndexIVFFlat
+    cells: faiss.Index
 
     def keypoints(self, part: slice | np.ndarray) -> Keypoints:
         """Some of all keypoints."""
@@ -151,23 +149,40 @@ def index_of(templates: tuple[Template, ...]) -> Index:
         if keypoints and len(keypoints) >= 4
     ]
     everything = Keypoints.join([keypoints for _, keypoints in rich])
-    sample = _unpack(everything[::AXES_EVERY]).descriptors
-    _, axes = np.linalg.eigh(sample.T @ sample)
-    axes = np.ascontiguousarray(axes[:, -SHORT:])
-    cells = faiss.IndexIVFFlat(faiss.IndexFlatL2(SHORT), SHORT, max(1, min(CELLS, len(sample) // PER_CELL)))
-    cells.cp.niter, cells.nprobe = CELL_ROUNDS, CELLS_ASKED
-    cells.train(sample @ axes)
-    for start in range(0, len(everything), ADDED_AT_ONCE):
-        cells.add(_unpack(everything[start : start + ADDED_AT_ONCE]).descriptors @ axes)
     ends = np.cumsum([len(keypoints) for _, keypoints in rich])
-    return Index(tuple(template for template, _ in rich), everything, ends, axes, cells)
+    cells = _cells_of([_cache_path(template) for template, _ in rich], everything)
+    return Index(tuple(template for template, _ in rich), everything, ends, cells)
+
+
+def _cells_of(paths: Sequence[Path], packed: Keypoints) -> faiss.Index:
+    """The inverted file of all keypoints that ``paths`` keep: from the cache folder, or made and put there.
+
+    One is kept, that of the templates last asked for.
+    """
+    digest = hashlib.sha256(
+        repr((SHORT, CELLS, PER_CELL, CELLS_ASKED, faiss.__version__, [path.name for path in paths])).encode()
+    )
+    path = user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.faiss"
+    with contextlib.suppress(OSError, RuntimeError):  # absent or damaged
+        return faiss.deserialize_index(np.fromfile(path, np.uint8))
+    count = min(CELLS, len(packed) // PER_CELL)
+    cells = faiss.index_factory(128, f"PCA{SHORT},IVF{count},SQ8" if count > 1 else "Flat")
+    if count > 1:
+        faiss.extract_index_ivf(cells).nprobe = CELLS_ASKED
+        cells.train(_unpack(packed[:: len(packed) // (PER_CELL * count)]).descriptors)
+    for start in range(0, len(packed), ADDED_AT_ONCE):
+        cells.add(_unpack(packed[start : start + ADDED_AT_ONCE]).descriptors)
+    for other in path.parent.glob("*.faiss"):
+        other.unlink(missing_ok=True)
+    _store(path, faiss.serialize_index(cells).tobytes())
+    return cells
 
 
 def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarray]:
     """For each template keypoint the likest of the still ones that have it among their NEIGHBOURS: (M,) positions,
     and (M,) the cosine of the whole descriptors, -1 for a template keypoint that no still one is near to.
     """
-    _, found = index.cells.search(still.descriptors @ index.axes, NEIGHBOURS)
+    _, found = index.cells.search(still.descriptors, NEIGHBOURS)
     asker, drawn = np.repeat(np.arange(len(still)), NEIGHBOURS), found.ravel()
     asker, drawn = asker[drawn >= 0], drawn[drawn >= 0]  # fewer than asked for are marked with -1
     cosine = np.empty(len(drawn), np.float32)
@@ -180,14 +195,14 @@ def nearest_still(index: Index, still: Keypoints) -> tuple[np.ndarray, np.ndarra
     return nearest, similarity
 
 
-def _store(path: Path, keypoints: Keypoints) -> None:
+def _store(path: Path, content: bytes) -> None:
     """Write a cache file whole or not at all; a cache that cannot be written is only slower."""
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
             partial = Path(file.name)
-            file.write(save({name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__}))
+            file.write(content)
         os.replace(partial, path)
     except OSError as error:
         _tell_once(f"cannot keep template keypoints in {path.parent}: {error.strerror}")

@@ -42,7 +42,7 @@ SURE_SIMILARITY, SURE_VOTES = 0.92, 10  # that a second pad needs: where there i
 BORDER: Final = 0.05  # of the canvas, around it: keypoints there are the overlay's too
 KEPT_PER_PART: Final = 1000  # keypoints of a part of the frames
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
-CANDIDATES: Final = 6
+CANDIDATES, AT_ONCE = 12, 6  # that are judged at most, and together: a good one ends it
 REPROJECTION_PX: Final = 2.5
 MAX_SHEAR: Final = 0.06
 MAX_STRETCH: Final = 1.25  # a streamer may scale width and height a little differently
@@ -125,8 +125,9 @@ def locate(
     for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         shown = median if track.visible.all() else median_of(pictures[track.visible])
         gain, offset = measure_look(track.template, track.affine * shrink, shown)
+        rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
         whole = Placement(
-            track.template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, track.rest, gain, offset, pad
+            track.template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, pad
         )
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
@@ -180,13 +181,14 @@ def _find_all(
     found: list[_Fit] = []
     judged: list[_Fit] = []
     while (votes := _vote(still, templates)) is not None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            candidates = _candidates(votes, votes.similarity > SIMILARITY, 1)
-            fitting = [pool.submit(_fit, *candidate, median) for candidate in candidates]
-        fits = [fit for each in fitting if (fit := each.result()) is not None]
-        judged += fits
-        good = [fit for fit in fits if _is_good(fit, min_inliers)]
-        if not good:
+        candidates = _candidates(votes, votes.similarity > SIMILARITY, 1)
+        good: list[_Fit] = []
+        for first in range(0, len(candidates), AT_ONCE):
+            fits = _fit_together(candidates[first : first + AT_ONCE], median)
+            judged += fits
+            if good := [fit for fit in fits if _is_good(fit, min_inliers)]:
+                break
+        else:
             break
         most = max(fit.inliers for fit in good)
         found.append(max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness))
@@ -196,6 +198,15 @@ def _find_all(
             break
         still = still[free]
     return found, judged
+
+
+def _fit_together(
+    candidates: Sequence[tuple[Template, Keypoints, np.ndarray, np.ndarray]], median: np.ndarray
+) -> list[_Fit]:
+    """Those of the ``_candidates`` that fit."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        fitting = [pool.submit(_fit, *candidate, median) for candidate in candidates]
+    return [fit for each in fitting if (fit := each.result()) is not None]
 
 
 def _is_good(fit: _Fit, min_inliers: int) -> bool:
@@ -260,7 +271,7 @@ def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frame
     canvas = template.scene.canvas
     affine = np.array([[w / canvas[0], 0, x], [0, h / canvas[1], y]], np.float64)
     box = covered_box(template.scene, affine, (width, height))
-    rest = Rectifier(template.scene, affine, (width, height)).rest_panel(frames)
+    rest = Rectifier(template.scene, affine, (width, height)).rest_of(frames)
     return Placement(template, affine, box, 0, 0.0, math.inf, rest)
 
 

@@ -33,6 +33,7 @@ from extraction.evidence import (
     undo_look,
 )
 from extraction.presence import measure_agreement
+from extraction.presses import PressFilters
 from extraction.records import Placement, Readings, SourceError
 from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, tile_size
 from templates.controls import BUTTONS, STICKS
@@ -222,14 +223,15 @@ class PlacedParser:
     def __init__(self, parser: Parser, placement: Placement, frame_wh: tuple[int, int]) -> None:
         template = placement.template
         self._parser = parser
-        self._placement = placement
         self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
         self._gain = stick_gain(template.scene)
         self._look = (
             torch.tensor([placement.gain], device=parser.device),
             torch.tensor([placement.offset], device=parser.device),
         )
-        self._rest = self._prepare(placement.rest[None])
+        self._rest_panel = self._rectifier.panel(placement.rest)
+        self._rest = self._prepare(self._rest_panel[None])
+        self._presses = PressFilters(placement, self.box_xywh)
         overlay_px = float(np.hypot(*placement.affine[:, 0])) * template.scene.canvas[0]
         reference = reference_of(template, rasterise(template, reference_width(overlay_px)))
         self._reference = complete(reference.to(parser.device), template.scene, self._rest[0])
@@ -245,14 +247,16 @@ class PlacedParser:
 
         The first frame of a video has none; it is paired with itself.
         """
-        panels = np.stack([self._rectifier.panel(crop) for crop in (before, *crops)])
-        parts = [self._read_batch(panels[i : i + BATCH + 1]) for i in range(0, len(crops), BATCH)]
+        crops = [before, *crops]
+        parts = [self._read_batch(crops[i : i + BATCH + 1]) for i in range(0, len(crops) - 1, BATCH)]
         return Readings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-    def _read_batch(self, panels: np.ndarray) -> tuple[np.ndarray, ...]:
-        """N + 1 panels -> the ``Readings`` of all but the first."""
+    def _read_batch(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """N + 1 crops -> the ``Readings`` of all but the first."""
+        panels = np.stack([self._rectifier.panel(crop) for crop in crops])
         frames = self._prepare(panels)
-        frames = torch.cat([frames, compare(frames, self._reference, self._rest)], 1)
+        gone = torch.from_numpy(self._presses.measure(crops)).to(frames.device)
+        frames = torch.cat([frames, compare(frames, self._reference, self._rest, gone)], 1)
         logits, grids = self._parser.read_pairs(frames[:-1], frames[1:], self._remembered)
         place, certainty = stick_place(grids)
         for i, stick in enumerate(STICKS):
@@ -260,7 +264,7 @@ class PlacedParser:
             misfit = frames[1:, STICK_MISFIT, y : y + STICK_TILE, x : x + STICK_TILE]
             place[:, i] = settle(place[:, i], misfit)
         sticks = place.cpu().numpy() * self._gain
-        agreement = measure_agreement(panels[1:], self._placement.rest, self._rectifier.whole)
+        agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)
         return logits.cpu().numpy(), sticks, certainty.cpu().numpy(), agreement
 
     def _prepare(self, panels: np.ndarray) -> Tensor:

@@ -51,8 +51,8 @@ class Placement:
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
-    rest: (88, 108, 3) uint8, the parser's panel of the overlay at rest: the temporal median of the sampled frames
-    that show it.
+    rest: (h, w, 3) uint8, the overlay at rest: the temporal median of what the sampled frames that show it have in the
+    ``Rectifier``'s box.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     pad: which of the video's pads this is, from 1 on; several are there at once.
     support: how many of the sampled frames within the span show it, of ``sampled`` in the whole video.

@@ -93,9 +93,10 @@ class Rectifier:
         x, y, w, h = self.box_xywh
         return np.stack([self.panel(frame[y : y + h, x : x + w]) for frame in frames])
 
-    def rest_panel(self, frames: Sequence[np.ndarray]) -> np.ndarray:
-        """The temporal median of the panels of whole frames: (88, 108, 3) uint8."""
-        return np.asarray(np.median(self.panels(frames), 0), np.uint8)
+    def rest_of(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """The temporal median of what whole frames show in ``box_xywh``: (h, w, 3) uint8."""
+        x, y, w, h = self.box_xywh
+        return np.asarray(np.median([frame[y : y + h, x : x + w] for frame in frames], 0), np.uint8)
 
 
 def covered_box(scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:

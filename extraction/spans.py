@@ -27,6 +27,7 @@ SHARED_SAMPLES: Final = 2  # that show two tracks: they are two pads then
 SAME_PLACE_PX: Final = 3.0
 OVERLAPPING: Final = 0.25  # of the smaller box: two tracks that cannot be there together
 SHARP_S: Final = 0.05  # how exactly the time of a change is looked for
+FLASH_S: Final = 0.5  # what hides an overlay for less is a flash behind it, not the end of a span
 
 FrameAt = Callable[[float], tuple[float, np.ndarray] | None]
 """The video's first frame at or after a time, else its last: (pts_s, (H, W, 3) uint8 RGB). None: cannot be sought."""
@@ -199,6 +200,8 @@ def find_spans(
             if end < len(times_s) or not shows(i, math.inf):
                 after_s = times_s[end] if end < len(times_s) else end_of_video(math.inf, times_s[-1])
                 end_s = change(i, times_s[end - 1], after_s, False)
+            if spans[-1] and start_s - spans[-1][-1][1] < FLASH_S:
+                start_s, _ = spans[-1].pop()
             spans[-1].append((start_s, end_s))
     return spans
 

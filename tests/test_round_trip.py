@@ -47,7 +47,7 @@ def render(template_id: str, states: States, calm: bool = False) -> tuple[list[n
     window.mul_(1 - overlay[:, 3:]).add_(overlay[:, :3])
     pictures = (frames.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     affine = np.array([[raster.scale, 0, 20], [0, raster.scale, 20]])
-    rest = Rectifier(template.scene, affine, pictures[0].shape[1::-1]).rest_panel(list(pictures))
+    rest = Rectifier(template.scene, affine, pictures[0].shape[1::-1]).rest_of(list(pictures))
     box = (20, 20, width, height)
     return list(pictures), Placement(template, affine, box, 99, 0.0, np.inf, rest)
 

@@ -15,7 +15,6 @@ from extraction.locate import Found
 from extraction.logs import Log
 from extraction.normalise import OPPOSITES
 from extraction.records import Placement, Readings, Reason
-from extraction.rectify import PANEL_WH
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, TRIGGER_SLICE, States
 from templates.scene import Move, Picture, Scene, Static, Swap
@@ -154,7 +153,7 @@ class LampParser:
 def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:
     x, y, _, _ = OVERLAY_XYWH
     affine = np.array([[1.0, 0, x], [0, 1.0, y]])
-    rest = np.zeros((*PANEL_WH[::-1], 3), np.uint8)
+    rest = np.zeros((OVERLAY_XYWH[3], OVERLAY_XYWH[2], 3), np.uint8)
     return Placement(TEMPLATE, affine, OVERLAY_XYWH, 42, start_s, end_s, rest)
 
 

@@ -73,10 +73,9 @@ def test_an_overlay_that_hangs_over_the_edge_reads_black_outside() -> None:
     assert panel[:STICK_TILE, :STICK_TILE].max() == 0
 
 
-def test_the_rest_panel_shows_what_most_frames_show() -> None:
+def test_rest_is_what_most_frames_show_in_the_box() -> None:
     calm, pressed = np.full((100, 200, 3), 40, np.uint8), np.full((100, 200, 3), 200, np.uint8)
     rectifier = Rectifier(SCENE, placed(1.0, 0, 0), (200, 100))
-    rest = rectifier.rest_panel([calm, pressed, calm, calm, pressed])
-    (x, y), size = TILE_XY["south"], BUTTON_TILE
-    assert rest.shape == (*PANEL_WH[::-1], 3) and rest.dtype == np.uint8
-    assert (rest[y : y + size, x : x + size] == 40).all()
+    rest = rectifier.rest_of([calm, pressed, calm, calm, pressed])
+    assert rest.shape == (rectifier.box_xywh[3], rectifier.box_xywh[2], 3) and rest.dtype == np.uint8
+    assert (rest == 40).all()

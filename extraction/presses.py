@@ -1,0 +1,85 @@
+"""How far each button has gone from its released look to its pressed one, measured where it shows best.
+
+A tile of the panel is small: a shoulder that lights up as a few thin lines loses them there. So the change that the
+template predicts is looked for in the crop's own pixels, by one matched filter a button.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from extraction.records import Placement
+from templates.catalogue import Template
+from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, TRIGGER_SLICE, States
+from templates.draw import draw, rasterise
+
+CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
+FAINT: Final = 1e-3  # of squared colour, mean over what changes: pictures that differ less do not tell a press
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Filter:
+    """One button's: the window of the crop that it looks at, its weights (h * w * 3,), and what it says at rest."""
+
+    button: int
+    rows: slice
+    columns: slice
+    weights: np.ndarray
+    at_rest: float
+
+
+class PressFilters:
+    """The matched filters of one placement. A button without a picture, or one that moves with a stick, has none."""
+
+    def __init__(self, placement: Placement, box_xywh: tuple[int, int, int, int]) -> None:
+        """``box_xywh``: of the crops, in the frame; ``placement.rest`` is such a crop."""
+        pictures = _draw_over(placement.template, placement.affine, box_xywh)
+        self._filters = []
+        for button in _shown(placement.template):
+            change = (pictures[button] - pictures[-1])[..., :3]
+            found = np.abs(change).max(2) > CHANGED
+            if not found.any():
+                continue
+            x, y, w, h = cv2.boundingRect(found.astype(np.uint8))
+            rows, columns = slice(y, y + h), slice(x, x + w)
+            change = (change * found[..., None])[rows, columns]
+            room = float((change**2).sum()) + FAINT * float(found.sum())
+            weights = (change / (255 * placement.gain * room)).ravel()
+            at_rest = float(placement.rest[rows, columns].ravel() @ weights)
+            self._filters.append(_Filter(button, rows, columns, weights, at_rest))
+
+    def measure(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """N crops (h, w, 3) uint8 -> (N, 17) float32: 0 as at rest, 1 all the way, NaN without a filter."""
+        gone = np.full((len(crops), len(BUTTONS)), np.nan, np.float32)
+        for each in self._filters:
+            windows = np.stack([crop[each.rows, each.columns] for crop in crops])
+            gone[:, each.button] = windows.reshape(len(crops), -1) @ each.weights - each.at_rest
+        return gone
+
+
+def _shown(template: Template) -> list[int]:
+    """Which buttons have a picture that stays where it is."""
+    moving = {THUMB_OF[part.stick] for part in template.scene.parts if part.kind == "move"}
+    shown = set(template.scene.known) - set(template.scene.undrawn) - set(STICKS) - moving
+    return sorted(BUTTON_INDEX[name] for name in shown)
+
+
+def _draw_over(template: Template, affine: np.ndarray, box_xywh: tuple[int, int, int, int]) -> np.ndarray:
+    """The template with each of its 17 buttons held alone, and at rest, as it lies in a box of the frame.
+
+    (18, h, w, 4) float32, premultiplied.
+    """
+    states = States.rest(len(BUTTONS) + 1)
+    states.buttons[np.arange(len(BUTTONS)), np.arange(len(BUTTONS))] = True
+    states.triggers[:-1] = states.buttons[:-1, TRIGGER_SLICE]
+    raster = rasterise(template, max(1, round(float(np.hypot(*affine[:, 0])) * template.scene.canvas[0])))
+    x, y, w, h = box_xywh
+    matrix = affine / raster.scale  # a pixel covers [i, i + 1) on either side
+    matrix[:, 2] = affine[:, 2] - (x, y) + (matrix[:, :2].sum(1) - 1) / 2
+    drawings = draw(raster, states).permute(0, 2, 3, 1).cpu().numpy()
+    return np.stack([cv2.warpAffine(each, matrix, (w, h)) for each in drawings])

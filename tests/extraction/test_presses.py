@@ -1,0 +1,69 @@
+"""Presses are measured where they show: in the crop, as far as the template's own pictures tell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from extraction.locate import place_by_hand
+from extraction.presses import PressFilters
+from extraction.records import Placement
+from extraction.rectify import Rectifier
+from templates.catalogue import library
+from templates.controls import BUTTON_INDEX, BUTTONS, States
+from templates.draw import draw_rgba
+
+TEMPLATE = library()["xbox_one/dark"]
+WIDTH, LEFT, TOP = 160, 31, 17
+GREY = 90
+
+
+def frame_of(states: States, opacity: float = 1.0) -> np.ndarray:
+    """(240, 320, 3) uint8: the overlay over grey."""
+    rgba = draw_rgba(TEMPLATE, states, WIDTH).astype(np.float32)
+    frame = np.full((240, 320, 3), GREY, np.float32)
+    alpha = rgba[..., 3:] / 255 * opacity
+    window = frame[TOP : TOP + rgba.shape[0], LEFT : LEFT + WIDTH]
+    window[:] = rgba[..., :3] * alpha + window * (1 - alpha)
+    return frame.round().astype(np.uint8)
+
+
+def place(opacity: float = 1.0) -> tuple[Placement, Rectifier]:
+    scale = WIDTH / TEMPLATE.scene.canvas[0]
+    box = (LEFT, TOP, WIDTH, round(TEMPLATE.scene.canvas[1] * scale))
+    placement = replace(place_by_hand(box, TEMPLATE, [frame_of(States.rest(), opacity)]), gain=opacity)
+    return placement, Rectifier(TEMPLATE.scene, placement.affine, (320, 240))
+
+
+def measure(states: States, opacity: float = 1.0) -> np.ndarray:
+    placement, rectifier = place(opacity)
+    x, y, w, h = rectifier.box_xywh
+    crop = frame_of(states, opacity)[y : y + h, x : x + w]
+    return PressFilters(placement, rectifier.box_xywh).measure([crop])[0]
+
+
+@pytest.mark.parametrize("opacity", [1.0, 0.5])
+@pytest.mark.parametrize("button", ["south", "dpad_left", "left_shoulder", "start", "right_trigger"])
+def test_a_press_goes_all_the_way_and_its_neighbours_stay(button: str, opacity: float) -> None:
+    states = States.rest()
+    states.buttons[0, BUTTON_INDEX[button]] = True
+    if button == "right_trigger":
+        states.triggers[0, 1] = 1.0
+    gone = measure(states, opacity)
+    for name in np.array(BUTTONS)[np.isfinite(gone)]:
+        assert gone[BUTTON_INDEX[name]] == pytest.approx(float(name == button), abs=0.15), name
+
+
+def test_what_moves_with_a_stick_or_is_not_shown_is_not_measured() -> None:
+    gone = measure(States.rest())
+    assert np.isnan(gone[[BUTTON_INDEX["left_thumb"], BUTTON_INDEX["right_thumb"]]]).all()
+    assert np.isfinite(gone).sum() == 15
+
+
+def test_an_overlay_that_the_frame_cuts_off_is_measured_as_far_as_it_goes() -> None:
+    frame = np.full((240, 320, 3), GREY, np.uint8)
+    placement = place_by_hand((-60, TOP, WIDTH, 120), TEMPLATE, [frame])
+    x, y, w, h = Rectifier(TEMPLATE.scene, placement.affine, (320, 240)).box_xywh
+    gone = PressFilters(placement, (x, y, w, h)).measure([frame[y : y + h, x : x + w]])[0]
+    assert np.isnan(gone[BUTTON_INDEX["dpad_left"]])
+    assert gone[BUTTON_INDEX["south"]] == pytest.approx(0, abs=0.01)
