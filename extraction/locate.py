@@ -345,6 +345,8 @@ def _fit(
 
 def _fit_again(template: Template, drawn: Keypoints, upright: np.ndarray, median: np.ndarray) -> _Fit | None:
     """The second look: the fit of a template that is presumed to be where ``upright`` puts it."""
+    if not _is_upright(upright):
+        return None
     there = _keypoints_at(template, upright, median)
     similarity = drawn.descriptors @ there.descriptors.T
     for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
@@ -352,9 +354,11 @@ def _fit_again(template: Template, drawn: Keypoints, upright: np.ndarray, median
         if len(source) < 4:
             return None
         upright = _fit_upright(source, target)
+        if not _is_upright(upright):
+            return None
     error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
     distinct = _distinct(source[error < REPROJECTION_PX], template.scene.canvas[0])
-    if len(distinct) < 4 or not _is_upright(upright):
+    if len(distinct) < 4:
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
