@@ -41,10 +41,9 @@ LOAD_ROUNDS: Final = 32
 RUNTIME_FIGURES: Final = {"frames_per_s": 0, "stick_r2": 4, "button_accuracy": 4, "macro_f1": 4}  # and digits
 FINDING: Final = {  # what ``_localise`` measures, as ratios
     "whole": "locating in 600 s, to decoding them",
-    "matching": "matching 25 frames with 380 templates and finding none, to working out their features",
-    "one_by_one": "comparing keypoints template by template, to that matching",
+    "matching": "comparing the keypoints of 25 frames with those of all templates, to working them out",
+    "one_by_one": "the same template by template, to that",
 }
-UNLIKE_SAMPLE: Final = ("xbox_one", "xbox_360", "xbox_elite", "xbox_series")  # families left out, so that none is found
 # Files as servers have them, by the flags of FFmpeg's mp4 writer.
 LAYOUTS: Final = {
     "index first": {"movflags": "+faststart"},
@@ -106,7 +105,7 @@ def measure(folder: Path) -> Table:
         table.add_row(f"{seen['frames']:.0f} frames of {LONG_S:.0f} s over HTTP, {name}", cost)
     for name, about in FINDING.items():
         clock, processor = finding[name]
-        table.add_row(about, f"{clock:.2f} (processor time: {processor:.2f})")
+        table.add_row(about, f"{clock:.3g} (processor time: {processor:.3g})")
     table.add_row("training pairs rendered", f"{pairs_per_s:.0f} pairs/s")
     table.add_row(f"{templates['count']:.0f} templates loaded", f"{templates['load_s']:.1f} s")
     table.add_row("their rest pictures drawn, 300 px wide", f"{templates['draw_s']:.1f} s")
@@ -227,25 +226,20 @@ def _localise(video: str) -> dict[str, tuple[float, float]]:
     import cv2
 
     from extraction.extract import ExtractOptions
-    from extraction.features import index_of, look_for_still, median_of
-    from extraction.locate import locate
+    from extraction.features import index_of, look_for_still, median_of, nearest_still
     from extraction.video import sample_frames
     from flows.extract import locate_video
     from templates.catalogue import library
 
-    templates = library()
-    unlike = {id: template for id, template in templates.items() if template.family not in UNLIKE_SAMPLE}
-    index_of(tuple(templates.values()))
-    index = index_of(tuple(unlike.values()))
-    samples = sample_frames(Path(video))
-    pictures = [rgb for _, rgb in samples]
+    index = index_of(tuple(library().values()))
+    pictures = [rgb for _, rgb in sample_frames(Path(video))]
     one_by_one = cv2.BFMatcher(cv2.NORM_L2)
     drawn = [index.keypoints(slice(*ends)).descriptors for ends in zip((0, *index.ends), index.ends, strict=False)]
     decoding = _timed(lambda: decode(Path(video)))
-    whole = _timed(lambda: locate_video(Path(video), templates, ExtractOptions()))
+    whole = _timed(lambda: locate_video(Path(video), library(), ExtractOptions()))
     looks = list(look_for_still(pictures, median_of(np.stack(pictures))))
     features = _timed(lambda: list(look_for_still(pictures, median_of(np.stack(pictures)))))
-    matching = _timed(lambda: locate(samples, unlike)) - features
+    matching = _timed(lambda: [nearest_still(index, look) for look in looks])
     naive = _timed(lambda: [one_by_one.knnMatch(each, look.descriptors, 2) for look in looks for each in drawn])
     ratios = {"whole": whole / decoding, "matching": matching / features, "one_by_one": naive / matching}
     return {name: tuple(ratio.tolist()) for name, ratio in ratios.items()}
