@@ -47,6 +47,8 @@ def outcome_line(outcome: Outcome) -> str:
     report = outcome.report
     if outcome.status == "already_done":
         return f"{report['source']}: done before, see {outcome.folder}"
+    if report.get("reason") == Reason.NO_SUCH_PAD:
+        return f"{report['source']}: {report['detail']}; `padtrace locate` tells which there are"
     if outcome.status == "no_overlay":
         return (
             f"{report['source']}: no overlay ({no_overlay_words(report)}); if it shows one, import its skin with "
