@@ -4,7 +4,7 @@ moves only in its parts.
     sampled frames, at several sizes -> what stands still of each -> network -> the likeliest place
     that place, cut out at one size -> what stands still -> the same network -> a finer box, score, family
 
-A proposal is a guess: it says how sure it is, and what is read by it is as much less certain.
+A proposal is a guess that says how sure it is. Nothing is read by it until a person confirms it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from extraction.extract import ExtractOptions
+from extraction.propose import overlap
 from extraction.records import SourceError
 from flows.benchmark import Case, Failure, read_about
 from flows.extract import locate_video
@@ -117,7 +118,7 @@ def judge(case: Case, found: Mapping[str, Any]) -> Finding:
     """What ``locate`` found in a case's video, against its boxes."""
     boxes = [box[1:] for box in case.boxes]
     places = found["placements"]
-    overlaps = [[_iou(box, place["box"]) for place in places] for box in boxes]
+    overlaps = [[overlap(box, place["box"]) for place in places] for box in boxes]
     right = [[iou >= MIN_IOU and _is_family(case, place) for iou, place in zip(row, places, strict=True)]
              for row in overlaps]  # fmt: skip
     return Finding(
@@ -135,9 +136,3 @@ def judge(case: Case, found: Mapping[str, Any]) -> Finding:
 
 def _is_family(case: Case, place: Mapping[str, Any]) -> bool:
     return case.family is None or place["family"] == case.family
-
-
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes (x, y, width, height)."""
-    across, down = (max(0.0, min(a[i] + a[i + 2], b[i] + b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
-    return across * down / (a[2] * a[3] + b[2] * b[3] - across * down)
