@@ -37,7 +37,7 @@ STICK_MISFIT: Final = 6  # the channel
 REFERENCE_CHANNELS: Final = 13  # of a placement: rest 4, pressed 4, stick units 2, the video's own rest 3
 REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
 _MARGIN: Final = round(BUTTON_TILE * BUTTON_MARGIN / (1 + 2 * BUTTON_MARGIN))  # px of a tile around its control
-FAINT: Final = 1e-3  # of squared colour, mean over a tile: pictures that differ less do not tell a press
+FAINT: Final = 1e-3  # of squared colour, mean over what is compared: pictures that differ less do not tell a press
 _CAP: Final = STICK_TILE // 2  # stick pictures are slid at half resolution
 _BUTTONS: Final = (slice(5 * BUTTON_TILE), slice(STICK_TILE, None))  # rows and columns of the buttons' tiles
 
@@ -141,7 +141,7 @@ def compare(panels: Tensor, reference: Reference, rest: Tensor, gone: Tensor | N
     for i, distance in enumerate(distances):
         found[:, i] = distance
     if gone is not None:
-        tiles = leanings[1].flatten(1)
+        tiles = leanings[1].view(len(panels), -1)
         tiles[:, : len(BUTTONS)] = torch.where(gone.isnan(), tiles[:, : len(BUTTONS)], gone.clamp(-1, 2))
     for i, leaning in enumerate(leanings):
         found[:, 4 + i, *_BUTTONS] = leaning.repeat_interleave(BUTTON_TILE, 1).repeat_interleave(BUTTON_TILE, 2)

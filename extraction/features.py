@@ -86,22 +86,22 @@ def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> K
     )
 
 
-def _load(template: Template) -> Keypoints | None:
+def _load(path: Path) -> Keypoints | None:
     """A template's keypoints from the user's cache folder, packed; None where they are absent or damaged."""
     try:
-        return Keypoints(**load_file(_cache_path(template)))
+        return Keypoints(**load_file(path))
     except (OSError, SafetensorError, TypeError):  # a full disk can damage them
         return None
 
 
-def _make(template: Template) -> Keypoints:
-    """Keypoints of a template's rest picture over dark and bright grey, in canvas units, put into the cache folder.
+def _make(template: Template, path: Path) -> Keypoints:
+    """Keypoints of a template's rest picture over dark and bright grey, in canvas units, kept at ``path``.
 
     Packed: descriptors in bytes. Reading and joining some hundred templates is bound by memory.
     """
     found = _compute_template_keypoints(template)
     keypoints = replace(found, descriptors=(found.descriptors * PACKED_UNIT).round().clip(0, 255).astype(np.uint8))
-    _store(_cache_path(template), save({name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__}))
+    _store(path, save({name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__}))
     return keypoints
 
 
@@ -136,22 +136,24 @@ class Index:
 @lru_cache(maxsize=2)
 def index_of(templates: tuple[Template, ...]) -> Index:
     """The index of templates; those that have hardly any keypoints are left out. The same templates' index is kept."""
-    found = [_load(template) for template in templates]
+    paths = [_cache_path(template) for template in templates]
+    found = [_load(path) for path in paths]
     unknown = [i for i, keypoints in enumerate(found) if keypoints is None]
     if len(unknown) > PATIENCE:
         log.warning("working out the keypoints of %d templates: about a minute, once on this machine", len(unknown))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, keypoints in zip(unknown, pool.map(_make, [templates[i] for i in unknown]), strict=True):
+        made = pool.map(_make, [templates[i] for i in unknown], [paths[i] for i in unknown])
+        for i, keypoints in zip(unknown, made, strict=True):
             found[i] = keypoints
     rich = [
-        (template, keypoints)
-        for template, keypoints in zip(templates, found, strict=True)
+        (template, path, keypoints)
+        for template, path, keypoints in zip(templates, paths, found, strict=True)
         if keypoints and len(keypoints) >= 4
     ]
-    everything = Keypoints.join([keypoints for _, keypoints in rich])
-    ends = np.cumsum([len(keypoints) for _, keypoints in rich])
-    cells = _cells_of([_cache_path(template) for template, _ in rich], everything)
-    return Index(tuple(template for template, _ in rich), everything, ends, cells)
+    everything = Keypoints.join([keypoints for _, _, keypoints in rich])
+    ends = np.cumsum([len(keypoints) for _, _, keypoints in rich])
+    cells = _cells_of([path for _, path, _ in rich], everything)
+    return Index(tuple(template for template, _, _ in rich), everything, ends, cells)
 
 
 def _cells_of(paths: Sequence[Path], packed: Keypoints) -> faiss.Index:
@@ -172,8 +174,9 @@ def _cells_of(paths: Sequence[Path], packed: Keypoints) -> faiss.Index:
         cells.train(_unpack(packed[:: len(packed) // (PER_CELL * count)]).descriptors)
     for start in range(0, len(packed), ADDED_AT_ONCE):
         cells.add(_unpack(packed[start : start + ADDED_AT_ONCE]).descriptors)
-    for other in path.parent.glob("*.faiss"):
-        other.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder may be read-only
+        for other in path.parent.glob("*.faiss"):
+            other.unlink(missing_ok=True)
     _store(path, faiss.serialize_index(cells).tobytes())
     return cells
 

@@ -35,7 +35,7 @@ from extraction.evidence import (
 from extraction.presence import measure_agreement
 from extraction.presses import PressFilters
 from extraction.records import Placement, Readings, SourceError
-from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, tile_size
+from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, overlay_width, tile_size
 from templates.controls import BUTTONS, STICKS
 from templates.draw import rasterise
 from templates.scene import Scene
@@ -232,8 +232,8 @@ class PlacedParser:
         self._rest_panel = self._rectifier.panel(placement.rest)
         self._rest = self._prepare(self._rest_panel[None])
         self._presses = PressFilters(placement, self.box_xywh)
-        overlay_px = float(np.hypot(*placement.affine[:, 0])) * template.scene.canvas[0]
-        reference = reference_of(template, rasterise(template, reference_width(overlay_px)))
+        width_px = reference_width(overlay_width(template.scene, placement.affine))
+        reference = reference_of(template, rasterise(template, width_px))
         self._reference = complete(reference.to(parser.device), template.scene, self._rest[0])
         self._remembered = parser.remember(self._reference.beside(self._rest))
 

@@ -13,13 +13,14 @@ from typing import Final
 import cv2
 import numpy as np
 
+from extraction.evidence import FAINT
 from extraction.records import Placement
+from extraction.rectify import overlay_width
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, TRIGGER_SLICE, States
 from templates.draw import draw, rasterise
 
 CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
-FAINT: Final = 1e-3  # of squared colour, mean over what changes: pictures that differ less do not tell a press
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +78,7 @@ def _draw_over(template: Template, affine: np.ndarray, box_xywh: tuple[int, int,
     states = States.rest(len(BUTTONS) + 1)
     states.buttons[np.arange(len(BUTTONS)), np.arange(len(BUTTONS))] = True
     states.triggers[:-1] = states.buttons[:-1, TRIGGER_SLICE]
-    raster = rasterise(template, max(1, round(float(np.hypot(*affine[:, 0])) * template.scene.canvas[0])))
+    raster = rasterise(template, max(1, round(overlay_width(template.scene, affine))))
     x, y, w, h = box_xywh
     matrix = affine / raster.scale  # a pixel covers [i, i + 1) on either side
     matrix[:, 2] = affine[:, 2] - (x, y) + (matrix[:, :2].sum(1) - 1) / 2

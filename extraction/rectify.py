@@ -74,8 +74,7 @@ class Rectifier:
         self.whole = np.array([inside[y : y + BUTTON_TILE, x : x + BUTTON_TILE].all() for x, y in corners])
         self.box_xywh = _covering_box(target[known], frame_wh)
         x, y, w, h = self.box_xywh
-        overlay_width = float(np.hypot(*affine[:, 0])) * scene.canvas[0]
-        shrink = min(1.0, WORKING_WIDTH / overlay_width)
+        shrink = min(1.0, WORKING_WIDTH / overlay_width(scene, affine))
         self._size_wh = (max(1, round(w * shrink)), max(1, round(h * shrink)))
         scale = np.array([self._size_wh[0] / w, self._size_wh[1] / h], np.float32)
         # A point is at p in frame pixels when pixel (i, j) covers [i, i + 1): its centre is at i + 0.5.
@@ -97,6 +96,11 @@ class Rectifier:
         """The temporal median of what whole frames show in ``box_xywh``: (h, w, 3) uint8."""
         x, y, w, h = self.box_xywh
         return np.asarray(np.median([frame[y : y + h, x : x + w] for frame in frames], 0), np.uint8)
+
+
+def overlay_width(scene: Scene, affine: np.ndarray) -> float:
+    """How wide a scene's canvas is in a frame, in pixels."""
+    return float(np.hypot(*affine[:, 0])) * scene.canvas[0]
 
 
 def covered_box(scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from extraction.outputs import runs_of
 from extraction.presence import CLEAR, PRESENT, measure_agreement
 from extraction.rectify import Rectifier, covered_box
 from templates.catalogue import Template
@@ -218,8 +219,7 @@ def _which_visible(tracks: Sequence[Track], agreement: np.ndarray) -> np.ndarray
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
     """The stretches of True, as (first, end)."""
-    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
-    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+    return [(run.start, run.stop) for run in runs_of(flags) if flags[run.start]]
 
 
 def _is_same_box(a: Sequence[int], b: Sequence[int]) -> bool:

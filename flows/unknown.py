@@ -6,7 +6,6 @@ overlay. Templates are not looked for: this is about what happens where none is 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 
 from extraction.propose import SUSPECTED, Proposal, Proposer, overlap
 from extraction.video import sample_frames
+from flows.benchmark import read_about
 
 NEAR_IOU: Final = 0.5
 ENOUGH_IOU: Final = 0.8
@@ -37,10 +37,10 @@ class Answer:
 
 def ask(case: Path) -> Answer:
     """Look at one case."""
-    about = json.loads((case / "case.json").read_bytes())
+    about = read_about(case)
     proposal = Proposer.load().propose([rgb for _, rgb in sample_frames(case / "video.mp4")])
-    iou = overlap(proposal.box_xywh, about["boxes"][0][1:]) if about["boxes"] else None
-    return Answer(case.name, iou, proposal.family == about.get("family"), proposal)
+    iou = overlap(proposal.box_xywh, about.boxes[0][1:]) if about.boxes else None
+    return Answer(case.name, iou, proposal.family == about.family, proposal)
 
 
 def summary(answers: Sequence[Answer]) -> str:

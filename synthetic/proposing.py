@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from extraction.propose import EXTENT, STRIDE, WINDOW_WH, ProposerNet
 from synthetic.split import training_templates
 from synthetic.takes import TAKES_PATH
-from synthetic.training import append_line, save_whole
+from synthetic.training import append_line, optimiser_tensors, restore_optimiser, save_whole
 from synthetic.windows import IGNORED, PRESENT, Window, WindowMaker
 from templates.catalogue import Template, library
 
@@ -207,10 +207,9 @@ def _overlap(a: Tensor, b: Tensor) -> Tensor:
 
 def _save(net: ProposerNet, optimiser: AdamW, step: int, run: Path) -> None:
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
-    for i, entry in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{i}.{name}": value for name, value in entry.items()}
+    tensors |= optimiser_tensors(optimiser)
     tensors["step"] = torch.tensor(step)
-    save_whole({name: value.contiguous() for name, value in tensors.items()}, run / "checkpoint.safetensors", {})
+    save_whole(tensors, run / "checkpoint.safetensors", {})
 
 
 def _load(net: ProposerNet, optimiser: AdamW, run: Path) -> int:
@@ -220,12 +219,7 @@ def _load(net: ProposerNet, optimiser: AdamW, run: Path) -> int:
         return 0
     tensors = load_file(path)
     net.load_state_dict({name.removeprefix("net."): value for name, value in tensors.items() if "net." in name[:4]})
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, field = name.split(".", 2)
-            entries.setdefault(int(index), {})[field] = value
-    optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
+    restore_optimiser(optimiser, tensors)
     return int(tensors["step"])
 
 
@@ -235,8 +229,7 @@ def _export(net: ProposerNet, run: Path, recipe: Recipe, families: list[str], sc
         "recipe": recipe.model_dump(),
         "scores_on_styles_and_games_kept_from_training": dict(scores),
     }
-    tensors = {name: value.contiguous() for name, value in net.state_dict().items()}
-    save_whole(tensors, run / "proposer.safetensors", {"padtrace": json.dumps(about)})
+    save_whole(net.state_dict(), run / "proposer.safetensors", {"padtrace": json.dumps(about)})
 
 
 if __name__ == "__main__":

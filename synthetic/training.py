@@ -223,10 +223,9 @@ class _Run:
     def save(self) -> None:
         tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for i, entry in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{name}": value for name, value in entry.items()}
+        tensors |= optimiser_tensors(self.optimiser)
         about = {"step": str(self.step), "net": self.config.net.model_dump_json()}
-        save_whole({name: value.contiguous() for name, value in tensors.items()}, self._path, about)
+        save_whole(tensors, self._path, about)
 
     def _load(self) -> None:
         with safe_open(self._path, "pt") as file:
@@ -240,12 +239,7 @@ class _Run:
 
         self.net.load_state_dict(under("net."))
         self.average.load_state_dict(under("average."))
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, value in under("optimiser.").items():
-            index, field = name.split(".", 1)
-            entries.setdefault(int(index), {})[field] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
+        restore_optimiser(self.optimiser, tensors)
         self.step = int(about["step"])
 
 
@@ -266,13 +260,29 @@ def _export(state: _Run, run: Path, scores: dict[str, float]) -> None:
         "scores_on_held_out_renders": scores,
     }
     path = run / WEIGHTS_NAME
-    tensors = {name: value.contiguous() for name, value in state.shipped.state_dict().items()}
-    save_whole(tensors, path, {"padtrace": json.dumps(info)})
+    save_whole(state.shipped.state_dict(), path, {"padtrace": json.dumps(info)})
 
 
-def save_whole(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+def optimiser_tensors(optimiser: AdamW) -> dict[str, Tensor]:
+    """What an optimiser remembers, for a checkpoint."""
+    entries = optimiser.state_dict()["state"].items()
+    return {f"optimiser.{i}.{name}": value for i, entry in entries for name, value in entry.items()}
+
+
+def restore_optimiser(optimiser: AdamW, tensors: Mapping[str, Tensor]) -> None:
+    """Give it back what a checkpoint, of whose tensors other names are passed over, holds of it."""
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, field = name.split(".", 2)
+            entries.setdefault(int(index), {})[field] = value
+    optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def save_whole(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
+    """Write a file of tensors whole or not at all; ``about`` is its metadata."""
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, about)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, about)
     os.replace(partial, path)
 
 

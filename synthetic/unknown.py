@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from synthetic.clips import ClipOptions, draw_place, is_visible, render_clip
+from synthetic.clips import ClipOptions, draw_place, is_complete, is_visible, render_clip
 from synthetic.games import EVAL_GAMES
 from synthetic.states import draw_states
 from templates.catalogue import Template, load_templates
@@ -30,7 +30,7 @@ def make_unknown(out: Path, skins: Mapping[str, Template], seed: int) -> list[Pa
         for turn in range(CLIPS):
             folder = out / f"{id.replace('/', '_')}_{turn}"
             cases.append(folder)
-            if (folder / "case.json").exists():
+            if is_complete(folder):
                 continue
             rng = np.random.default_rng((seed, number, turn))
             games = [name for name in EVAL_GAMES if name.startswith(("doom", "atari")[turn % 2])]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from extraction.propose import EXTENT, EXTENTS, STRIDE, WINDOW_WH, map_still
+from extraction.propose import EXTENT, EXTENTS, STRIDE, WINDOW_WH, extent_of, map_still
 from synthetic.backgrounds import draw_colour_matrix
 from synthetic.pads import draw_pad
 from synthetic.states import draw_states
@@ -211,7 +211,7 @@ def _draw_box(rng: np.random.Generator, pad: Pad) -> np.ndarray:
     if rng.random() < 0.35:  # as a second look cuts it out
         extent = EXTENT * float(np.exp(rng.normal(0, 0.12)))
     size = np.array(pad.pictures.shape[2:0:-1], float) * (np.exp(rng.normal(0, 0.05)), 1)
-    size *= extent / max(size[0], size[1] * WINDOW_WH[0] / WINDOW_WH[1])
+    size *= extent / extent_of(size)
     spread = 0.06 if rng.random() < 0.35 else 0.22
     centre = np.array(WINDOW_WH) * (0.5 + rng.normal(0, spread, 2))
     return np.concatenate([centre, size]).astype(np.float32)
@@ -222,7 +222,7 @@ def _mark(box: np.ndarray, live: bool) -> np.ndarray:
     width, height = WINDOW_WH
     rows, columns = np.indices((height // STRIDE, width // STRIDE))
     apart = np.hypot((columns + 0.5) * STRIDE - box[0], (rows + 0.5) * STRIDE - box[1])
-    extent = float(max(box[2], box[3] * width / height))
+    extent = extent_of(box[2:])
     low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
     shown = np.prod((np.minimum(high, (width, height)) - np.maximum(low, 0)).clip(0)) / np.prod(box[2:])
     present = np.full(rows.shape, ABSENT, np.int8)
