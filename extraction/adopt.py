@@ -8,7 +8,7 @@ its place looks least like rest. Of a button that was never seen pressed only th
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -31,9 +31,13 @@ CLEARLY: Final = 2.0  # times as much
 CAP_SHARES: Final = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)  # of a stick's whole reach
 CAP_FRAMES: Final = 120  # in which it moved most
 CAP_ERROR: Final = 60.0  # of 255: beyond it all errors count alike
+TILTED_TRIES: Final = 8  # frames in which another look of a tilted stick is looked for
+TILTED_LOOKS: Final = 0.85  # of the misfit that one look leaves: what two must come to, since they always fit better
 STILL: Final = 0.04  # of full scale: mean deviation below which a pixel belongs to the overlay
 
-REST, PRESSED, CAPS = "rest.png", "pressed.png", "caps.png"
+Looks = tuple[np.ndarray, ...]
+
+REST, PRESSED, CAPS, TILTED = "rest.png", "pressed.png", "caps.png", "tilted.png"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,16 +59,23 @@ class Adopted:
     @property
     def template(self) -> Template:
         """What reads this video at once: the scene with its pictures inside."""
-        parts = tuple(part.model_copy(update={"picture": self._inside(part)}) for part in self.scene.parts)
+        parts = tuple(self._with_pictures_inside(part) for part in self.scene.parts)
         return Template(self.scene.model_copy(update={"parts": parts}), None)
 
-    def _inside(self, part: Part) -> Picture:
-        """A part's picture as markup; all pictures of an adopted scene lie where they are drawn."""
+    def _with_pictures_inside(self, part: Part) -> Part:
+        """A part with its pictures as markup."""
         assert part.kind in ("static", "show", "move")
-        if part.picture.file is None:
-            return part.picture
-        x, y, w, h = (round(side) for side in part.box)
-        png = encode_png(self.pictures[part.picture.file][y : y + h, x : x + w])
+        inside = {"picture": self._inside(part.picture, part.box)}
+        if part.kind == "move" and part.off_centre is not None:
+            inside["off_centre"] = self._inside(part.off_centre, part.box)
+        return part.model_copy(update=inside)
+
+    def _inside(self, picture: Picture, box: Box) -> Picture:
+        """A picture as markup; all pictures of an adopted scene lie where they are drawn."""
+        if picture.file is None:
+            return picture
+        x, y, w, h = (round(side) for side in box)
+        png = encode_png(self.pictures[picture.file][y : y + h, x : x + w])
         href = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         return Picture(svg=f'<image x="{x}" y="{y}" width="{w}" height="{h}" href="{href}"/>')
 
@@ -105,7 +116,7 @@ class _Maker:
 
     def make(self) -> Adopted:
         height, width = self.rest.shape[:2]
-        pressed, caps = np.zeros((height, width, 4), np.uint8), np.zeros((height, width, 4), np.uint8)
+        pressed, caps, tilted = (np.zeros((height, width, 4), np.uint8) for _ in range(3))
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
         regions = {
@@ -123,8 +134,8 @@ class _Maker:
             pressed[y : y + h, x : x + w] = np.dstack([look, np.full((h, w), 255)]).astype(np.uint8)
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
-        parts += self._sticks(caps)
-        pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps}
+        parts += self._sticks(caps, tilted)
+        pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted}
         scene = Scene(
             id=self.id,
             family=self.template.family,
@@ -180,45 +191,75 @@ class _Maker:
         tiles = self.crops[frames, y : y + h, x : x + w].astype(np.int16)
         return float(np.abs(tiles - self.rest[y : y + h, x : x + w]).mean()) / 255
 
-    def _sticks(self, caps: np.ndarray) -> list[Part]:
-        """The moving sticks; their pictures are painted into ``caps`` (h, w, 4) uint8."""
+    def _sticks(self, caps: np.ndarray, tilted: np.ndarray) -> list[Part]:
+        """The moving sticks; their looks are painted into the pictures, (h, w, 4) uint8."""
+        reaches = {name: self._inside(self.boxes[name]) for name in self.template.scene.sticks}
+        found = {name: reach for name, reach in reaches.items() if reach is not None}
         parts: list[Part] = []
-        for name in self.template.scene.sticks:
-            reach = self._inside(self.boxes[name])
-            if reach is None:
-                continue
-            x, y, w, h = reach
-            cap = self._cap(reach)
-            side = len(cap)
+        for (name, (x, y, w, h)), looks in zip(found.items(), self._looks_of_sticks([*found.values()]), strict=True):
+            side = len(looks[0])
             region = (x + (w - side) // 2, y + (h - side) // 2, side, side)
             window = (slice(region[1], region[1] + side), slice(region[0], region[0] + side))
-            caps[window] = np.dstack([cap, _disc(side) * 255])
+            for picture, look in zip((caps, tilted), looks, strict=False):
+                picture[window] = np.dstack([look, _disc(side) * 255])
             stick: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
-            picture = Picture(file=CAPS, region=region)
-            travel = (max((w - side) / 2, 1.0), max((h - side) / 2, 1.0))
-            parts.append(Move(name=name, stick=stick, box=region, picture=picture, travel=travel))
+            parts.append(
+                Move(
+                    name=name,
+                    stick=stick,
+                    box=region,
+                    picture=Picture(file=CAPS, region=region),
+                    off_centre=Picture(file=TILTED, region=region) if len(looks) > 1 else None,
+                    travel=(max((w - side) / 2, 1.0), max((h - side) / 2, 1.0)),
+                )
+            )
         return parts
 
-    def _cap(self, reach: tuple[int, int, int, int]) -> np.ndarray:
-        """A stick's moving picture, (side, side, 3) uint8: the one that explains best what moves in its reach.
+    def _looks_of_sticks(self, reaches: Sequence[tuple[int, int, int, int]]) -> list[Looks]:
+        """Each stick's look, or two, at rest and tilted: those that explain best what moves in the sticks' reaches.
+
+        Two sticks of a pad have the same share of their reach, and as many looks.
+        """
+        tries = [self._tries(reach) for reach in reaches]
+
+        least = [min(misfit for misfit, _ in each.values()) for each in tries]
+
+        def misfit(kind: tuple[float, int]) -> float:
+            total = sum(each[kind][0] / best for each, best in zip(tries, least, strict=True))
+            return total / (1 if kind[1] == 1 else TILTED_LOOKS)
+
+        best = min(set.intersection(*(set(each) for each in tries)), key=misfit) if tries else (0.0, 0)
+        return [each[best][1] for each in tries]
+
+    def _tries(self, reach: tuple[int, int, int, int]) -> dict[tuple[float, int], tuple[float, Looks]]:
+        """By share of the reach and number of looks, the looks that explain a stick best and their misfit.
 
         Candidates are the middle of the rest picture, and what is there when it looks least like rest (a player may
-        hold a stick more often than let it go), in several sizes. Each is looked for in every frame; what is behind
-        it is the median of the frames in which it is elsewhere, and the two together should look like the frame.
+        hold a stick more often than let it go). Each is looked for in every frame; what is behind it is the median of
+        the frames in which it is elsewhere, and the two together should look like the frame. A stick that looks
+        different when tilted is the rest picture's, and what appears away from the middle.
         """
         x, y, w, h = reach
-        frames, rest = self.crops[:, y : y + h, x : x + w], self.rest[y : y + h, x : x + w]
-        moved = np.abs(frames.astype(np.int16) - rest).mean((1, 2, 3))
+        frames, rest = self.crops[:, y : y + h, x : x + w], self.rest[y : y + h, x : x + w].astype(np.float32)
+        moved = np.abs(frames - rest).mean((1, 2, 3))
         chosen = frames[np.argsort(moved)[-CAP_FRAMES:]].astype(np.float32)
-        caps = []
-        for side in sorted({max(3, round(share * min(w, h))) for share in CAP_SHARES}):
+        tries: dict[tuple[float, int], tuple[float, Looks]] = {}
+        for share in CAP_SHARES:
+            side = max(3, round(share * min(w, h)))
             left, top = (w - side) // 2, (h - side) // 2
             middle = (slice(top, top + side), slice(left, left + side))
-            caps.append(rest[middle])
+            candidates: list[Looks] = [(rest[middle],)]
             lit = self._lit_frames((x + left, y + top, side, side))
             if lit.any():
-                caps.append(np.median(frames[lit][(slice(None), *middle)], 0).astype(np.uint8))
-        return min(caps, key=lambda cap: _misfit(chosen, rest.astype(np.float32), cap.astype(np.float32)))
+                candidates.append((np.median(frames[lit][(slice(None), *middle)], 0).astype(np.float32),))
+            tilted = _tilted_look(chosen, rest, side)
+            if tilted is not None:
+                candidates.append((rest[middle], tilted))
+            for looks in candidates:
+                kind, misfit = (share, len(looks)), _misfit(chosen, rest, looks)
+                if kind not in tries or misfit < tries[kind][0]:
+                    tries[kind] = misfit, tuple(look.astype(np.uint8) for look in looks)
+        return tries
 
     def _without_sticks(self, caps: np.ndarray) -> np.ndarray:
         """The rest picture (h, w, 4) uint8, sticks painted over by what is around them, the game taken out."""
@@ -243,20 +284,53 @@ class _Maker:
         return chart
 
 
-def _misfit(frames: np.ndarray, rest: np.ndarray, cap: np.ndarray) -> float:
-    """How far (N, h, w, 3) frames are from a cap's disc moved over what is behind it; ``rest`` where that is unseen."""
-    side, disc = len(cap), _disc(len(cap))
+def _misfit(frames: np.ndarray, rest: np.ndarray, caps: tuple[np.ndarray, ...]) -> float:
+    """How far (N, h, w, 3) frames are from a cap's disc, in one of its looks, over what is behind it.
+
+    That is the median of the frames in which it is elsewhere; ``rest`` where there are none.
+    """
+    side, disc = len(caps[0]), _disc(len(caps[0]))
     hidden = np.zeros(frames.shape[:3], bool)
     explained = np.broadcast_to(rest, frames.shape).copy()
     for frame, covered, drawn in zip(frames, hidden, explained, strict=True):
-        costs = cv2.matchTemplate(frame, cap, cv2.TM_SQDIFF, mask=np.dstack([disc.astype(np.float32)] * 3))
-        _, _, (x, y), _ = cv2.minMaxLoc(costs)
+        cap, (_, x, y) = min(((cap, _place(frame, cap)) for cap in caps), key=lambda found: found[1])
         covered[y : y + side, x : x + side] = disc > 0
         drawn[y : y + side, x : x + side] = cap
     elsewhere = np.ma.masked_array(frames, np.broadcast_to(hidden[..., None], frames.shape))
     behind = np.ma.median(elsewhere, 0).filled(rest)  # type: ignore[no-untyped-call]
     error = np.abs(frames - np.where(hidden[..., None], explained, behind))
     return float(np.minimum(error, CAP_ERROR).mean())
+
+
+def _place(frame: np.ndarray, cap: np.ndarray) -> tuple[float, int, int]:
+    """Where a cap's disc fits a frame (h, w, 3) best: the squared error there, and its corner x, y."""
+    disc = np.dstack([_disc(len(cap)).astype(np.float32)] * 3)
+    cost, _, (x, y), _ = cv2.minMaxLoc(cv2.matchTemplate(frame, cap, cv2.TM_SQDIFF, mask=disc))
+    return cost, x, y
+
+
+def _tilted_look(frames: np.ndarray, rest: np.ndarray, side: int) -> np.ndarray | None:
+    """What recurs away from the middle of a stick's reach: (side, side, 3) float32, or None where there is no room.
+
+    frames: (N, h, w, 3), in which it is not at rest. Of a few frames the place that differs most from rest is taken
+    for the stick; what is found again with the least error is it, and the median of where it is found is its look.
+    """
+    height, width = rest.shape[:2]
+    rows, columns = np.indices((height - side + 1, width - side + 1))
+    away = np.hypot(rows - (height - side) / 2, columns - (width - side) / 2) > side / 2
+    if not away.any():
+        return None
+    patches: list[tuple[float, np.ndarray]] = []
+    for frame in frames[:: max(1, len(frames) // TILTED_TRIES)]:
+        apart = cv2.boxFilter(np.abs(frame - rest).mean(2), -1, (side, side), anchor=(0, 0))
+        apart = np.where(away, apart[: height - side + 1, : width - side + 1], -1)
+        y, x = np.unravel_index(int(apart.argmax()), apart.shape)
+        patch = frame[y : y + side, x : x + side]
+        found = [(*_place(other, patch), other) for other in frames]
+        nearest = sorted(found, key=lambda each: each[0])[: max(1, len(found) // 2)]
+        look = np.median([other[v : v + side, u : u + side] for _, u, v, other in nearest], 0)
+        patches.append((sum(cost for cost, *_ in nearest), look.astype(np.float32)))
+    return min(patches, key=lambda each: each[0])[1]
 
 
 def _disc(side: int) -> np.ndarray:

@@ -39,6 +39,7 @@ AROUND: Final = 0.3  # of a control's size on every side: what its inside is com
 SHIFT, SHIFT_USUAL = 0.16, 0.08  # of the box's width
 STRETCH, STRETCH_USUAL, SQUEEZE_USUAL = 0.3, 0.15, 0.1  # logarithms; the last of the two axes' ratio
 FREE: Final = 0.006
+LITTLE: Final = 0.045  # contrast of liveliness below which the game moves as much as the pad, as behind faint outlines
 # How far parts may go, of their size, and the price of 0.3.
 GROUP_REACH, GROUP_PRICE = 0.5, 0.06
 REACH, PRICE = 0.3, 0.3
@@ -83,10 +84,12 @@ class Activity:
 
     motion: in the mean, beyond what is usual for it; a stick moves often. liveliness: how far its liveliest moments
     exceed its usual ones, as a logarithm; a button is calm and then lights up, a game around it flickers always.
+    outline: how steep the rest picture is, in shares of its steepest; a game that moves is smooth there.
     """
 
     motion: np.ndarray
     liveliness: np.ndarray
+    outline: np.ndarray
 
 
 def measure_activity(crops: np.ndarray, rest: np.ndarray) -> Activity:
@@ -96,7 +99,15 @@ def measure_activity(crops: np.ndarray, rest: np.ndarray) -> Activity:
     motion = np.maximum(apart.mean(0) - calm, 0)
     motion = np.minimum(motion, np.quantile(motion, 0.95))  # a bright button may not outweigh a pale stick
     liveliness = (np.log((lively + NOISE) / (usual + NOISE)) / MOST_LIVELY).clip(0, 1)
-    return Activity(motion.astype(np.float32), liveliness.astype(np.float32))
+    return Activity(motion.astype(np.float32), liveliness.astype(np.float32), _outline(rest))
+
+
+def _outline(rest: np.ndarray) -> np.ndarray:
+    """Steepness of a picture (h, w, 3) uint8, in any colour: (h, w) float32, 1 on its steepest twentieth."""
+    smooth = cv2.GaussianBlur(rest, (0, 0), 1).astype(np.float32)
+    across, down = (cv2.Sobel(smooth, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    steepness = np.hypot(across, down).max(2)
+    return np.asarray(np.minimum(steepness / max(float(np.quantile(steepness, 0.95)), 1e-6), 1.0))
 
 
 def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
@@ -104,20 +115,31 @@ def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
 
     The layout is scaled and shifted as a whole, then by groups of buttons, then control by control, to where pixels
     inside the controls are livelier than those around them. Each step pays for how far it goes, so that what shows
-    no life stays where its neighbours put it.
+    no life stays where its neighbours put it. Where all is as lively, outlines count as much, and sticks go with them.
     """
     height, width = activity.liveliness.shape
-    total = cv2.integral(activity.liveliness)
     scale = np.array([width / scene.canvas[0], height / scene.canvas[1]])
     names = list(scene.boxes)
-    boxes = _fit_whole(total, np.array([scene.boxes[name] for name in names]) * np.tile(scale, 2), (width, height))
+    total = cv2.integral(activity.liveliness)
+    family = np.array([scene.boxes[name] for name in names]) * np.tile(scale, 2)
+    boxes = _fit_whole(total, family, (width, height))
+    faint = _contrast(total, boxes).mean() < LITTLE
+    if faint:
+        total = cv2.integral((activity.liveliness + activity.outline) / 2)
+        boxes = _fit_whole(total, family, (width, height))
     for groups, reach, price in ((GROUPS, GROUP_REACH, GROUP_PRICE), (((name,) for name in names), REACH, PRICE)):
         for group in groups:
             members = [i for i, name in enumerate(names) if name in group]
             if members:
                 boxes[members] += _best_move(total, boxes[members], reach, price)
     found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
-    return found | {name: _stick_box(activity.motion, found[name]) for name in scene.sticks}
+    sticks = {name: _stick_sweep(activity.motion, found[name]) for name in scene.sticks if not faint}
+    # Both sticks of a pad are to one scale; what sweeps further is a button beside it.
+    scale_of = {name: radius / (found[name][2] / 2) for name, (_, radius) in sticks.items()}
+    for name, (centre, _) in sticks.items():
+        radius = min(scale_of.values()) * found[name][2] / 2
+        found[name] = (centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
+    return found
 
 
 def _fit_whole(total: np.ndarray, boxes: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
@@ -168,20 +190,19 @@ def _contrast(total: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.asarray(inside / np.maximum(w * h, 1) - (whole - inside) / np.maximum(whole_area - area, 1))
 
 
-def _stick_box(motion: np.ndarray, box: Box) -> Box:
-    """A stick's box about the middle of what moves in it, as wide as it was seen to reach, within limits."""
+def _stick_sweep(motion: np.ndarray, box: Box) -> tuple[tuple[float, float], float]:
+    """The middle (x, y) of what moves in a stick's box, and how far it was seen to reach, within limits."""
     expected, reach = np.array(box[:2]) + np.array(box[2:]) / 2, box[2] / 2
     rows, columns = np.indices(motion.shape) + 0.5
     weight = np.where(radius_from(motion.shape, expected) < reach, motion, 0)
     if not weight.any():
-        return box
+        return (float(expected[0]), float(expected[1])), reach
     centre = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
     rings = radius_from(motion.shape, centre).astype(int).ravel()
     count = math.ceil(reach * STICK_SIZES[1]) + 1
     profile = np.bincount(rings, motion.ravel(), count)[:count] / np.maximum(np.bincount(rings, None, count)[:count], 1)
     swept = float(np.flatnonzero(profile >= SWEPT * profile.max()).max() + 1)
-    radius = min(max(swept, reach * STICK_SIZES[0]), reach * STICK_SIZES[1])
-    return (float(centre[0] - radius), float(centre[1] - radius), 2 * radius, 2 * radius)
+    return (float(centre[0]), float(centre[1])), min(max(swept, reach * STICK_SIZES[0]), reach * STICK_SIZES[1])
 
 
 def radius_from(shape: tuple[int, ...], centre: np.ndarray) -> np.ndarray:

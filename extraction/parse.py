@@ -25,7 +25,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 from extraction.evidence import (
     FRAME_CHANNELS,
     REFERENCE_CHANNELS,
-    STICK_MISFIT,
+    STICK_MISFITS,
     compare,
     complete,
     reference_of,
@@ -83,7 +83,7 @@ class ParserNet(nn.Module):
         )
 
         self.segformer.get_submodule("segformer.stages.0.patch_embeddings").proj = nn.Identity()
-        self.trust = nn.Parameter(torch.tensor(4.0))
+        self.trust = nn.Parameter(torch.tensor([2.0, 2.0]))
 
     def remember(self, reference: Tensor) -> Tensor:
         """(N, 13, 88, 108) reference channels -> (N, C, 22, 27), their share of the first layer."""
@@ -91,7 +91,7 @@ class ParserNet(nn.Module):
         return recalled
 
     def forward(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
-        """Two frames' channels (N, 9, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
+        """Two frames' channels (N, 10, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
 
         remembered: (N or 1, C, 22, 27), see ``remember``.
         """
@@ -100,8 +100,8 @@ class ParserNet(nn.Module):
         seen = self.see(torch.cat([current, previous], 1).to(working)) + remembered.to(working)
         pressed, stick = self.segformer(seen).logits.float().unbind(1)
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
-        fit = -functional.avg_pool2d(current[:, STICK_MISFIT], STRIDE)
-        stick = stick + self.trust * fit
+        fits = -functional.avg_pool2d(current[:, STICK_MISFITS], STRIDE)
+        stick = stick + (self.trust[:, None, None] * fits).sum(1)
         buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
         return buttons, torch.stack([_tile(stick, name) for name in STICKS], 1)
 
@@ -261,7 +261,7 @@ class PlacedParser:
         place, certainty = stick_place(grids)
         for i, stick in enumerate(STICKS):
             x, y = TILE_XY[stick]
-            misfit = frames[1:, STICK_MISFIT, y : y + STICK_TILE, x : x + STICK_TILE]
+            misfit = frames[1:, STICK_MISFITS, y : y + STICK_TILE, x : x + STICK_TILE].mean(1)
             place[:, i] = settle(place[:, i], misfit)
         sticks = place.cpu().numpy() * self._gain
         agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)

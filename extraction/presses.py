@@ -12,6 +12,8 @@ from typing import Final
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from extraction.evidence import FAINT
 from extraction.records import Placement
@@ -39,20 +41,16 @@ class PressFilters:
 
     def __init__(self, placement: Placement, box_xywh: tuple[int, int, int, int]) -> None:
         """``box_xywh``: of the crops, in the frame; ``placement.rest`` is such a crop."""
-        pictures = _draw_over(placement.template, placement.affine, box_xywh)
+        pictures = torch.from_numpy(_draw_over(placement.template, placement.affine, box_xywh))
+        filters = press_filters(placement.template, pictures).permute(0, 2, 3, 1).numpy()
         self._filters = []
-        for button in _shown(placement.template):
-            change = (pictures[button] - pictures[-1])[..., :3]
-            found = np.abs(change).max(2) > CHANGED
-            if not found.any():
-                continue
-            x, y, w, h = cv2.boundingRect(found.astype(np.uint8))
-            rows, columns = slice(y, y + h), slice(x, x + w)
-            change = (change * found[..., None])[rows, columns]
-            room = float((change**2).sum()) + FAINT * float(found.sum())
-            weights = (change / (255 * placement.gain * room)).ravel()
-            at_rest = float(placement.rest[rows, columns].ravel() @ weights)
-            self._filters.append(_Filter(button, rows, columns, weights, at_rest))
+        for button, weights in enumerate(filters):
+            if weights.any():
+                x, y, w, h = cv2.boundingRect(weights.any(2).astype(np.uint8))
+                rows, columns = slice(y, y + h), slice(x, x + w)
+                weights = weights[rows, columns].ravel() / (255 * placement.gain)
+                at_rest = float(placement.rest[rows, columns].ravel() @ weights)
+                self._filters.append(_Filter(button, rows, columns, weights, at_rest))
 
     def measure(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """N crops (h, w, 3) uint8 -> (N, 17) float32: 0 as at rest, 1 all the way, NaN without a filter."""
@@ -63,6 +61,30 @@ class PressFilters:
         return gone
 
 
+def single_presses() -> States:
+    """Each of the 17 buttons held alone, and none of them: 18 states."""
+    states = States.rest(len(BUTTONS) + 1)
+    states.buttons[np.arange(len(BUTTONS)), np.arange(len(BUTTONS))] = True
+    states.triggers[:-1] = states.buttons[:-1, TRIGGER_SLICE]
+    return states
+
+
+def press_filters(template: Template, pictures: Tensor) -> Tensor:
+    """Matched filters of a template's buttons: (17, 3, h, w) float32, 0 for a button that has none.
+
+    pictures: (18, 4, h, w) float32, the template in its ``single_presses``. What a picture has changed since rest, in
+    [0, 1] and times its filter, is 1 in sum where the button alone is held, nearly 0 where nothing is. ``FAINT`` keeps
+    a change that hardly shows from being made large.
+    """
+    change = pictures[:-1, :3] - pictures[-1, :3]
+    found = change.abs().amax(1, True) > CHANGED
+    change = change * found
+    room = change.square().sum((1, 2, 3)) + FAINT * found.sum((1, 2, 3))
+    filters = change / room[:, None, None, None].clamp(min=FAINT)
+    filters[[button for button in range(len(BUTTONS)) if button not in _shown(template)]] = 0
+    return filters
+
+
 def _shown(template: Template) -> list[int]:
     """Which buttons have a picture that stays where it is."""
     moving = {THUMB_OF[part.stick] for part in template.scene.parts if part.kind == "move"}
@@ -71,16 +93,10 @@ def _shown(template: Template) -> list[int]:
 
 
 def _draw_over(template: Template, affine: np.ndarray, box_xywh: tuple[int, int, int, int]) -> np.ndarray:
-    """The template with each of its 17 buttons held alone, and at rest, as it lies in a box of the frame.
-
-    (18, h, w, 4) float32, premultiplied.
-    """
-    states = States.rest(len(BUTTONS) + 1)
-    states.buttons[np.arange(len(BUTTONS)), np.arange(len(BUTTONS))] = True
-    states.triggers[:-1] = states.buttons[:-1, TRIGGER_SLICE]
+    """The template in its ``single_presses`` as it lies in a box of the frame: (18, 4, h, w) float32, premultiplied."""
     raster = rasterise(template, max(1, round(overlay_width(template.scene, affine))))
     x, y, w, h = box_xywh
     matrix = affine / raster.scale  # a pixel covers [i, i + 1) on either side
     matrix[:, 2] = affine[:, 2] - (x, y) + (matrix[:, :2].sum(1) - 1) / 2
-    drawings = draw(raster, states).permute(0, 2, 3, 1).cpu().numpy()
-    return np.stack([cv2.warpAffine(each, matrix, (w, h)) for each in drawings])
+    drawings = draw(raster, single_presses()).permute(0, 2, 3, 1).cpu().numpy()
+    return np.stack([cv2.warpAffine(each, matrix, (w, h)) for each in drawings]).transpose(0, 3, 1, 2)

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from extraction.evidence import blank, compare, complete, reference_of, reference_width, undo_look
 from extraction.parse import stick_gain
+from extraction.presses import press_filters, single_presses
 from extraction.rectify import TILE_XY, tile_map, tile_size
 from synthetic.backgrounds import Backgrounds
 from synthetic.degrade import Degradation, degrade, draw_degradation, resize
@@ -30,6 +31,7 @@ from templates.draw import Raster, draw, rasterise
 GROUP: Final = 32
 PART: Final = 8  # samples composed at once: memory that is used again is faster than memory that is new
 OVERLAY_WIDTHS: Final = (90.0, 500.0)  # px in the source frame
+OFF_FILTERS: Final = 0.4  # px: as far off as tiles are, nearly, and alike for a group
 OFF_GEOMETRY: Final = 0.08  # of a control's box: how far another skin's control lies from where it is taken to be
 OFF_STICK: Final = 0.15  # of a stick's travel: its middle is measured where it sweeps
 OFF_SIZE: Final = 0.1  # and its size, as a logarithm
@@ -42,7 +44,7 @@ UNDRAWN: Final = 0.35  # share of samples that must be read without some or all 
 class Batch:
     """N training pairs with their truth.
 
-    previous, current: (N, 9, 88, 108) float32, two frames' channels; reference: (N, 13, 88, 108), see ``evidence``.
+    previous, current: (N, 10, 88, 108) float32, two frames' channels; reference: (N, 13, 88, 108), see ``evidence``.
     buttons: (N, 17) float32 of 0 and 1.
     known: (N, 17) bool, whether the overlay shows the button. sticks: (N, 2, 2) float32 in stick units.
     sticks_known: (N, 2) bool. gain: (N, 2, 2) float32, stick units per half tile.
@@ -93,17 +95,19 @@ class Composer:
         hidden = _draw_hidden(rng)
         looks_at, tiles = _draw_points(rng, template, raster, hidden)
         points = torch.from_numpy(looks_at).to(self._device)
-        panels = torch.cat(
-            [
-                self._render(
-                    raster, [each[part] for each in states], games[part], opacity[part], how.of(part), points[part]
-                )
-                for part in (slice(i, i + PART) for i in range(0, GROUP, PART))
-            ]
-        )
+        filters = self._press_filters(rng, template, raster)
+        rendered = [
+            self._render(
+                raster, [each[part] for each in states], games[part], opacity[part], how.of(part), points[part], filters
+            )
+            for part in (slice(i, i + PART) for i in range(0, GROUP, PART))
+        ]
+        panels, gone = (torch.cat(parts) for parts in zip(*rendered, strict=True))
         gain, offset = _draw_looks(rng, opacity, _mean_colours(games[:, 1]), how, np.asarray(~hidden.all(1)))
-        panels = undo_look(panels, gain.to(self._device), offset.to(self._device))
-        return Batch(*self._inputs(template, raster, panels, hidden), *self._truth(template, current, tiles))
+        gain, offset = gain.to(self._device), offset.to(self._device)
+        panels, gone = undo_look(panels, gain, offset), gone / gain[:, None, None]
+        gone[:, :, ~filters.flatten(1).any(1)] = torch.nan
+        return Batch(*self._inputs(template, raster, panels, gone, hidden), *self._truth(template, current, tiles))
 
     def _draw_template(self, rng: np.random.Generator) -> tuple[Template, Raster]:
         """A drawing of the library in its own or other colours, or a pad that nobody drew."""
@@ -127,6 +131,14 @@ class Composer:
         still = torch.from_numpy(np.where(rng.random(GROUP) < 0.15, 1.0, rng.uniform(0, 0.4, GROUP)))
         return torch.cat([pairs, _fade(pairs[:, 1], still, rng)[:, None]], 1)
 
+    def _press_filters(self, rng: np.random.Generator, template: Template, raster: Raster) -> Tensor:
+        """The buttons' matched filters, as far off as a localisation is: (17, 3, H, W), of padded pictures."""
+        filters = functional.pad(press_filters(template, draw(raster, single_presses())), [_pad_px(raster)] * 4)
+        theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
+        theta[0, :, 2] = torch.from_numpy(rng.normal(0, 2 * OFF_FILTERS, 2)) / torch.tensor(filters.shape[:1:-1])
+        grid = functional.affine_grid(theta.expand(len(filters), -1, -1), list(filters.shape), align_corners=False)
+        return functional.grid_sample(filters, grid.to(filters.device), align_corners=False)
+
     def _render(
         self,
         raster: Raster,
@@ -135,8 +147,12 @@ class Composer:
         opacity: np.ndarray,
         how: Degradation,
         points: Tensor,
-    ) -> Tensor:
-        """Panels of some samples, (N, 3, 3, 88, 108), cut out where ``points`` look: overlay over game, degraded."""
+        filters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Panels of some samples, (N, 3, 3, 88, 108), cut out where ``points`` look: overlay over game, degraded.
+
+        And how far each press has gone since rest in the first two of the three pictures: (N, 2, 17).
+        """
         pad = _pad_px(raster)
         width, height = raster.size_wh
         size = (height + 2 * pad, width + 2 * pad)
@@ -147,22 +163,27 @@ class Composer:
             window = frames[:, i, :, pad : pad + height, pad : pad + width]
             window.mul_(1 - overlay[:, 3:]).add_(overlay[:, :3])
         frames = degrade(frames, how)
+        said = frames.flatten(2) @ filters.flatten(1).T
         panels = functional.grid_sample(frames.flatten(1, 2), points, align_corners=False)
-        return panels.reshape(*frames.shape[:3], *points.shape[1:3])
+        return panels.reshape(*frames.shape[:3], *points.shape[1:3]), said[:, :2] - said[:, 2:]
 
     def _inputs(
-        self, template: Template, raster: Raster, panels: Tensor, hidden: np.ndarray
+        self, template: Template, raster: Raster, panels: Tensor, gone: Tensor, hidden: np.ndarray
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The parser's channels of (GROUP, 3, 3, 88, 108) panels, without the template's pictures of what is hidden."""
+        """The parser's channels of (GROUP, 3, 3, 88, 108) panels, without the template's pictures of what is hidden.
+
+        gone: (GROUP, 2, 17), see ``compare``.
+        """
         reference = reference_of(template, raster)
         rest = panels[:, 2]
         shared = reference.beside(rest)
-        pairs = [torch.cat([panels[:, i], compare(panels[:, i], reference, rest)], 1) for i in (0, 1)]
+        gone[torch.from_numpy(hidden[:, None, : len(BUTTONS)]).to(gone.device).expand_as(gone)] = torch.nan
+        pairs = [torch.cat([panels[:, i], compare(panels[:, i], reference, rest, gone[:, i])], 1) for i in (0, 1)]
         for i in np.flatnonzero(hidden.any(1)).tolist():
             unknown = [name for name, is_hidden in zip(CONTROLS, hidden[i], strict=True) if is_hidden]
             alone = complete(blank(reference, unknown), template.scene, rest[i])
             shared[i] = alone.beside(rest[i : i + 1])[0]
-            misfits = compare(panels[i, :2], alone, rest[i : i + 1])
+            misfits = compare(panels[i, :2], alone, rest[i : i + 1], gone[i])
             for pair, misfit in zip(pairs, misfits, strict=True):
                 pair[i, 3:] = misfit
         return pairs[0], pairs[1], shared

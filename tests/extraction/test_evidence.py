@@ -1,5 +1,7 @@
 """The channels that compare a frame with its template say what they claim."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from extraction.evidence import (
     FRAME_CHANNELS,
     REFERENCE_CHANNELS,
-    STICK_MISFIT,
+    STICK_MISFITS,
     Reference,
     blank,
     compare,
@@ -19,7 +21,7 @@ from extraction.evidence import (
 from extraction.parse import stick_gain
 from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, Rectifier
 from templates.catalogue import Template, library
-from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, States
+from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, States
 from templates.draw import draw, rasterise
 from templates.scene import NOTHING, Show
 
@@ -56,13 +58,58 @@ def test_a_stick_fits_best_where_it_stands(name: str, left: tuple[float, float],
     states.sticks[0] = (left, right)
     panel, gain = panel_of(template, states), stick_gain(template.scene)
     for reference, rest in known_and_undrawn(template):
-        misfit = compare(panel, reference, rest)[0, STICK_MISFIT - 3]
-        for i, stick in enumerate(STICKS):
-            x, y = TILE_XY[stick]
-            tile = misfit[y : y + STICK_TILE, x : x + STICK_TILE]
-            row, column = divmod(int(tile.argmin()), STICK_TILE)
-            place = (np.array([column, row]) + 0.5 - STICK_TILE / 2) / (STICK_TILE / 2) * gain[i]
+        for channel, i in product(STICK_MISFITS, range(len(STICKS))):
+            place = place_of_least(compare(panel, reference, rest)[0, channel - 3], STICKS[i]) * gain[i]
             assert place == pytest.approx(states.sticks[0, i], abs=0.2)
+
+
+def place_of_least(misfit: torch.Tensor, stick: str) -> np.ndarray:
+    """Where a stick fits best, [x, y] in half tiles."""
+    x, y = TILE_XY[stick]
+    row, column = divmod(int(misfit[y : y + STICK_TILE, x : x + STICK_TILE].argmin()), STICK_TILE)
+    return (np.array([column, row]) + 0.5) / (STICK_TILE / 2) - 1
+
+
+def test_a_pale_stick_on_a_pale_pad_is_told_by_what_it_covers() -> None:
+    """Alone, its picture fits wherever the pad is as pale; over the pad, where its rim is."""
+    template = library()["abstract/white"]
+    states = States.rest()
+    states.sticks[0] = ((0.6, -0.4), (0.0, 0.7))
+    opacity, game = 0.55, 0.9
+    rest, panel = (opacity * panel_of(template, each) + (1 - opacity) * game for each in (States.rest(), states))
+    look = (torch.tensor([opacity]), torch.full((1, 3), (1 - opacity) * game - 0.04))  # measured nearly right
+    rest, panel = (undo_look(each, *look) for each in (rest, panel))
+    misfit = compare(panel, drawn_reference(template), rest)[0, STICK_MISFITS[1] - 3]
+    for i, gain in enumerate(stick_gain(template.scene)):
+        assert place_of_least(misfit, STICKS[i]) * gain == pytest.approx(states.sticks[0, i], abs=0.1)
+
+
+def test_a_bright_game_that_stands_still_behind_a_translucent_pad_moves_no_stick() -> None:
+    template = library()["n64/white"]
+    states = States.rest()
+    states.sticks[0] = ((0.5, 0.5), (0, 0))
+    game = torch.zeros(1, 1, *PANEL_WH[::-1])
+    x, y = TILE_XY["j_left"]
+    game[:, :, y + STICK_TILE // 2 : y + STICK_TILE, x : x + STICK_TILE] = 0.2  # its lower half shines through
+    rest, panel = panel_of(template, States.rest()) + game, panel_of(template, states) + game
+    misfit = compare(panel, drawn_reference(template), rest)[0, STICK_MISFITS[1] - 3]
+    gain = stick_gain(template.scene)[0]
+    assert place_of_least(misfit, "j_left") * gain == pytest.approx((0.5, 0.5), abs=0.1)
+
+
+@pytest.mark.parametrize("pressed", [False, True])
+@pytest.mark.parametrize("name", ["switch_pro/mini", "dualshock_4/blueprint", "xbox_series/dark"])
+def test_a_click_is_told_where_the_stick_stands(name: str, pressed: bool) -> None:
+    template = library()[name]
+    states = States.rest()
+    states.sticks[0] = ((0.5, -0.5), (-0.7, 0.3))
+    thumbs = [BUTTON_INDEX[THUMB_OF[stick]] for stick in STICKS]
+    states.buttons[0, thumbs] = pressed
+    reference, rest = known_and_undrawn(template)[0]
+    leans = compare(panel_of(template, states), reference, rest)[0, 4]
+    for stick in STICKS:
+        x, y = TILE_XY[THUMB_OF[stick]]
+        assert float(leans[y + 8, x + 8]) == pytest.approx(1 if pressed else -1, abs=0.4)
 
 
 @pytest.mark.parametrize("overlay_px", [90, 130])
@@ -90,7 +137,7 @@ def test_a_pressed_tile_is_nearer_to_the_pressed_picture(button: str) -> None:
     states.buttons[0, BUTTON_INDEX[button]] = True
     own = panel_of(template, States.rest())
     found = compare(panel_of(template, states), drawn_reference(template), own)[0]
-    rest, pressed, unlike, _, lean, gone = found
+    rest, pressed, unlike, _, lean, gone, _ = found
     for name in BUTTONS[:10]:
         x, y = TILE_XY[name]
         tile = (slice(y + 5, y + 11), slice(x + 5, x + 11))  # neighbours reach into the margin
