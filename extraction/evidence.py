@@ -25,6 +25,7 @@ from extraction.rectify import (
     tile_map,
     tile_size,
 )
+from extraction.sticks import HALF, StickFit
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, DPAD, STICKS, THUMB_OF, States
 from templates.draw import Raster, draw
@@ -39,7 +40,6 @@ REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
 _MARGIN: Final = round(BUTTON_TILE * BUTTON_MARGIN / (1 + 2 * BUTTON_MARGIN))  # px of a tile around its control
 FAINT: Final = 1e-3  # of squared colour, mean over what is compared: pictures that differ less do not tell a press
 STANDING: Final = 0.25  # of full scale; a rest picture that deviates more shows a stick that was held somewhere
-_CAP: Final = STICK_TILE // 2  # stick pictures are slid at half resolution
 _BUTTONS: Final = (slice(5 * BUTTON_TILE), slice(STICK_TILE, None))  # rows and columns of the buttons' tiles
 
 
@@ -49,23 +49,15 @@ class Reference:
 
     panels: (10, 88, 108) float32, at rest RGBA, everything pressed RGBA (both premultiplied), and each stick
     pixel's place in stick units (x, y; 0 at the neutral, 1 at full tilt).
-    caps: (2, 2, 4, 22, 22) float32, [left, right] x [released, clicked or tilted] stick pictures, premultiplied,
-    centred, one pixel to two of the tile; zero for a stick that is not shown.
-    bodies: for each stick (1 or 2, 4, 22, 22) float32, what is beneath its pictures, beneath both or each; zero where
-    that is not known. reach: for each stick, how far from its neutral it is looked for, in pixels of these pictures.
-    clicks: for each stick, whether a click shows in its moving picture.
+    sticks: for each stick, how to find it; None for one without a picture.
     """
 
     panels: Tensor
-    caps: Tensor
-    bodies: tuple[Tensor, ...]
-    reach: tuple[int, ...]
-    clicks: tuple[bool, ...]
+    sticks: tuple[StickFit | None, ...]
 
     def to(self, device: torch.device | str) -> Reference:
         """The same on another device."""
-        bodies = tuple(body.to(device) for body in self.bodies)
-        return replace(self, panels=self.panels.to(device), caps=self.caps.to(device), bodies=bodies)
+        return Reference(self.panels.to(device), tuple(each and each.to(device) for each in self.sticks))
 
     def beside(self, rest: Tensor) -> Tensor:
         """With the rest pictures (N, 3, 88, 108) of N videos: (N, 13, 88, 108), the parser's reference channels."""
@@ -85,34 +77,20 @@ def reference_of(template: Template, raster: Raster) -> Reference:
     if any(part.kind == "nine_state" for part in template.scene.parts):
         _press_one_by_one(panels[1], template.scene, raster)
     units = torch.from_numpy(tile_map(template.scene)[1]).permute(2, 0, 1).to(drawings.device).clamp(-3, 3)
-    caps = torch.zeros(len(STICKS), len(looks), 4, _CAP, _CAP, device=drawings.device)
-    bodies = [torch.zeros_like(caps[0, :1])] * len(STICKS)
-    for i, stick in enumerate(STICKS):
-        if stick in template.scene.sticks:
-            alone = torch.cat([draw(_only(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
-            beneath = draw(_without(raster, stick), _rest_and_used(template.scene, stick))
-            caps[i], bodies[i] = (
-                functional.avg_pool2d(_cut(template.scene, each, raster.scale)[(..., *_tile(stick))], 2)
-                for each in (alone, beneath)
-            )
-            if torch.equal(*bodies[i]):
-                bodies[i] = bodies[i][:1]
-    clicks = tuple(_clicks(template.scene, stick) for stick in STICKS)
-    reach = tuple(_reach(template.scene, stick) for stick in STICKS)
-    reference = Reference(torch.cat([panels.flatten(0, 1), units]), caps, tuple(bodies), reach, clicks)
-    return blank(reference, template.scene.undrawn)
+    reference = Reference(torch.cat([panels.flatten(0, 1), units]), (None,) * len(STICKS))
+    sticks = [
+        _fit(reference, template.scene, raster, stick) if stick in template.scene.sticks else None for stick in STICKS
+    ]
+    return blank(replace(reference, sticks=tuple(sticks)), template.scene.undrawn)
 
 
 def blank(reference: Reference, controls: Iterable[str]) -> Reference:
     """The same without the pictures of some controls, as of a skin that nobody drew: geometry is left."""
-    panels, caps = reference.panels.clone(), reference.caps.clone()
-    bodies, clicks = list(reference.bodies), list(reference.clicks)
-    for control in controls:
+    panels, hidden = reference.panels.clone(), set(controls)
+    for control in hidden:
         panels[:8][(..., *_tile(control))] = 0
-        if control in STICKS:
-            i = STICKS.index(control)
-            caps[i], bodies[i], clicks[i] = 0, torch.zeros_like(bodies[i][:1]), False
-    return replace(reference, panels=panels, caps=caps, bodies=tuple(bodies), clicks=tuple(clicks))
+    sticks = tuple(None if name in hidden else fit for name, fit in zip(STICKS, reference.sticks, strict=True))
+    return Reference(panels, sticks)
 
 
 def complete(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
@@ -120,13 +98,13 @@ def complete(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
 
     ``rest``: (3, 88, 108), the video's own rest picture.
     """
-    caps = reference.caps.clone()
+    sticks = list(reference.sticks)
     for i, stick in enumerate(STICKS):
-        if stick in scene.sticks and not caps[i].any():
-            disc = _disc(scene, stick).to(rest.device)
-            caps[i, :, :3] = functional.avg_pool2d(rest[(..., *_tile(stick))], 2) * disc
-            caps[i, :, 3] = disc
-    return replace(reference, caps=caps)
+        if stick in scene.sticks and sticks[i] is None:
+            disc = _disc(scene, stick).to(rest.device)[None]
+            cap = torch.cat([functional.avg_pool2d(rest[(..., *_tile(stick))], 2) * disc, disc])
+            sticks[i] = StickFit.of(cap.expand(2, -1, -1, -1), None, _reachable(reference, stick), False)
+    return replace(reference, sticks=tuple(sticks))
 
 
 def undo_look(panels: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
@@ -161,18 +139,13 @@ def compare(panels: Tensor, reference: Reference, rest: Tensor, gone: Tensor | N
         tiles[:, : len(BUTTONS)] = torch.where(gone.isnan(), tiles[:, : len(BUTTONS)], gone.clamp(-1, 2))
     for i, leaning in enumerate(leanings):
         found[:, 4 + i, *_BUTTONS] = leaning.repeat_interleave(BUTTON_TILE, 1).repeat_interleave(BUTTON_TILE, 2)
-    for i, stick in enumerate(STICKS):
-        caps, tile = reference.caps[i], (..., *_tile(stick))
-        if caps[:, 3].any():
+    for stick, fit in zip(STICKS, reference.sticks, strict=True):
+        if fit is not None:
+            tile = (..., *_tile(stick))
             released = reference.panels[:4][tile]
             standing = (released[3] * rest[tile] - released[:3]).clamp(-STANDING, STANDING)
-            costs = _slide(panels[tile], caps, reference.reach[i])
-            errors, weight = _slide_over(panels[tile] - standing, caps, reference.bodies[i], reference.reach[i])
-            within = (reference.panels[8:][tile].abs() <= REACH).all(0)
-            for channel, cost in ((3, costs), (6, errors / weight)):
-                found[:, channel][tile] = _standardise(_at_pixels(cost.amin(1)), within)
-            if reference.clicks[i]:
-                lean = _lean_of_click(errors, weight, within, caps, reference.bodies[i])
+            found[:, 3][tile], found[:, 6][tile], lean = fit.misfits(panels[tile], standing)
+            if lean is not None:
                 found[:, 4][(..., *_tile(THUMB_OF[stick]))] = lean[:, None, None]
     return found
 
@@ -194,99 +167,11 @@ def _compare_pictures(
     return distances, [nearer.clamp(-2, 2), gone.clamp(-1, 2)]
 
 
-def _lean_of_click(errors: Tensor, weight: Tensor, within: Tensor, caps: Tensor, bodies: Tensor) -> Tensor:
-    """From -1, released, to 1, clicked: (N,). A click travels with its stick, so the two pictures compete there."""
-    far = functional.interpolate((~within)[None, None].float(), errors.shape[2:])[:, 0] > 0
-    place = (errors / weight).amin(1).masked_fill(far, torch.inf).flatten(1).argmin(1)
-    released, clicked = errors.flatten(2)[torch.arange(len(errors)), :, place].unbind(1)
-    apart = (caps[1, :3] - caps[0, :3]).square().sum() + (bodies[-1, :3] - bodies[0, :3]).square().sum()
-    lean: Tensor = (released - clicked) / (apart + FAINT * 3 * caps[0, 3].square().sum())
-    return lean.clamp(-2, 2)
-
-
 def _tile_means(values: Tensor) -> Tensor:
     """(N, 88, 108) -> (N, 5, 4), the mean over each button's tile, its margin left out: neighbours light up there."""
     tiles = values[(..., *_BUTTONS)].reshape(len(values), 5, BUTTON_TILE, 4, BUTTON_TILE)
     means: Tensor = tiles[:, :, _MARGIN:-_MARGIN, :, _MARGIN:-_MARGIN].mean((2, 4))
     return means
-
-
-def _slide(tile: Tensor, caps: Tensor, reach: int) -> Tensor:
-    """Misfit of stick pictures at places of a tile: (N, 3, 44, 44), (2, 4, 22, 22) -> (N, 2, 23, 23).
-
-    The places are the corners of half-size pixels, 0 further than ``reach`` from the middle. The mean of
-    ``|alpha * frame - picture|^2`` over the picture, expanded into correlations.
-    """
-    frame = functional.avg_pool2d(tile, 2)
-    caps = _without_margin(caps)
-    alpha = caps[:, 3:]
-    inputs = torch.cat([frame.square().sum(1, True), frame], 1)
-    fit = torch.cat([alpha.square(), -2 * alpha * caps[:, :3]], 1)
-    inside = torch.ones_like(inputs[:1, :1])  # a picture that leaves the tile is judged by what is left of it
-    constant = _correlate(inside, caps[:, :3].square().sum(1, True), reach)
-    weight = _correlate(inside, 3 * alpha.square(), reach)
-    return _all_places((_correlate(inputs, fit, reach) + constant) / (weight + 1e-3))
-
-
-def _slide_over(tile: Tensor, caps: Tensor, bodies: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Like ``_slide``, of the whole tile with a stick over what is beneath it: ``bodies`` (1 or 2, 4, 22, 22).
-
-    Sums of squares, and what they are to be divided by, (1, 2, 23, 23).
-
-    A cap (a, c) drawn over a body makes ``alpha * frame - picture`` of it, E, into (a * frame - c) + (1 - a) E.
-    """
-    frame = functional.avg_pool2d(tile, 2)
-    caps = _without_margin(caps)
-    a, c, left = caps[:, 3:], caps[:, :3], 1 - caps[:, 3:]
-    fit = torch.cat([a.square(), 2 * left * a, left.square() - 1, -2 * a * c, -2 * left * c], 1)
-    shown = torch.cat([a.square(), 2 * left * a, left.square() - 1, c.square().sum(1, True)], 1)
-    errors, weights = [], []
-    for body, looks in zip(bodies, torch.arange(len(caps)).chunk(len(bodies)), strict=True):
-        alpha, error = body[3:], body[3:] * frame - body[:3]
-        squares = [(x * y).sum(1, True) for x, y in ((frame, frame), (frame, error), (error, error))]
-        cost = _correlate(torch.cat([*squares, frame, error], 1), fit[looks], reach)
-        cost += squares[2].sum((1, 2, 3))[:, None, None, None]
-        inside = torch.ones_like(alpha)
-        cost += _correlate(inside[None], shown[looks, 3:], reach)
-        weight = _correlate(torch.cat([inside, alpha, alpha.square()])[None], shown[looks, :3], reach)
-        errors.append(cost)
-        weights.append(3 * (weight + alpha.square().sum()) + 1e-3)
-    return _all_places(torch.cat(errors, 1)), _all_places(torch.cat(weights, 1)).clamp(min=1e-3)
-
-
-def _correlate(inputs: Tensor, pictures: Tensor, reach: int) -> Tensor:
-    """(N, C, 22, 22), (K, C, k, k) of even size -> (N, K, 2 reach + 1, 2 reach + 1), centred near the middle."""
-    room = reach + pictures.shape[2] // 2 - _CAP // 2
-    return functional.conv2d(functional.pad(inputs, [room] * 4), pictures)
-
-
-def _all_places(costs: Tensor) -> Tensor:
-    """Costs around the middle -> (N, K, 23, 23)."""
-    return functional.pad(costs, [(_CAP + 1 - costs.shape[2]) // 2] * 4)
-
-
-def _at_pixels(costs: Tensor) -> Tensor:
-    """(N, 23, 23) at the corners of half-size pixels -> (N, 44, 44) at the pixels of a stick's tile."""
-    size = (STICK_TILE + 1, STICK_TILE + 1)
-    corners = functional.interpolate(costs[:, None], size=size, mode="bilinear", align_corners=True)
-    return functional.avg_pool2d(corners, 2, stride=1)[:, 0]
-
-
-def _without_margin(caps: Tensor) -> Tensor:
-    """Pictures (K, 4, 22, 22) cut to the smallest centred square that holds them all; smaller ones slide faster."""
-    filled = caps[:, 3].amax(0) > 0
-    lines = (filled.any(0) | filled.any(1)).nonzero()
-    margin = min(int(lines.min()), _CAP - 1 - int(lines.max()))
-    return caps[..., margin : _CAP - margin, margin : _CAP - margin]
-
-
-def _standardise(cost: Tensor, within: Tensor) -> Tensor:
-    """Zero mean and unit deviation over the places (44, 44) that a stick can reach; the others get the worst, 2."""
-    if not within.any():
-        return torch.zeros_like(cost)
-    reachable = cost[:, within]
-    mean, spread = reachable.mean(1)[:, None, None], reachable.std(1)[:, None, None]
-    return torch.where(within, (cost - mean) / (spread + 1e-3), 2.0)
 
 
 def _press_one_by_one(pressed: Tensor, scene: Scene, raster: Raster) -> None:
@@ -304,13 +189,20 @@ def _tile(control: str) -> tuple[slice, slice]:
     return slice(y, y + size), slice(x, x + size)
 
 
-def _reach(scene: Scene, stick: str) -> int:
-    """How far from the middle of its tile a stick is looked for, in half-size pixels and no further than the rim."""
-    if stick not in scene.sticks:
-        return 0
-    geometry = scene.sticks[stick]
-    furthest = max(geometry.travel[i] / geometry.extent[i] for i in (0, 1)) * REACH * _CAP / 2
-    return min(_CAP // 2, int(furthest) + 2)  # a pixel's misfit is a mean over the places around it
+def _fit(reference: Reference, scene: Scene, raster: Raster, stick: str) -> StickFit:
+    """How to find a stick that is drawn."""
+    looks = (States.rest(), States.all_pressed())
+    alone = torch.cat([draw(_only(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
+    beneath = draw(_without(raster, stick), _rest_and_used(scene, stick))
+    caps, bodies = (
+        functional.avg_pool2d(_cut(scene, each, raster.scale)[(..., *_tile(stick))], 2) for each in (alone, beneath)
+    )
+    return StickFit.of(caps, bodies, _reachable(reference, stick), _clicks(scene, stick))
+
+
+def _reachable(reference: Reference, stick: str) -> Tensor:
+    """The pixels of a stick's tile where it can be: (44, 44) bool."""
+    return (reference.panels[8:][(..., *_tile(stick))].abs() <= REACH).all(0)
 
 
 def _clicks(scene: Scene, stick: str) -> bool:
@@ -322,10 +214,10 @@ def _clicks(scene: Scene, stick: str) -> bool:
 def _disc(scene: Scene, stick: str) -> Tensor:
     """(22, 22) coverage of a stick's tile by its moving picture at rest, taken for an ellipse."""
     geometry = scene.sticks[stick]
-    at = (torch.arange(_CAP) + 0.5) * (2 / _CAP) - 1  # pixel centres in half tiles
+    at = (torch.arange(HALF) + 0.5) * (2 / HALF) - 1  # pixel centres in half tiles
     across, down = (at * (geometry.extent[i] / (geometry.size[i] / 2)) for i in (0, 1))
     radius = (across.square() + down[:, None].square()).sqrt()  # 1 on the picture's rim
-    return ((1 - radius) * _CAP / 4 + 0.5).clamp(0, 1)
+    return ((1 - radius) * HALF / 4 + 0.5).clamp(0, 1)
 
 
 def _only(raster: Raster, stick: str, tilted: int) -> Raster:

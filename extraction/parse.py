@@ -95,12 +95,14 @@ class ParserNet(nn.Module):
 
         remembered: (N or 1, C, 22, 27), see ``remember``.
         """
-        # Side by side they cost twice the time and read no better (LOG.md).
-        working = self.see.weight.dtype
-        seen = self.see(torch.cat([current, previous], 1).to(working)) + remembered.to(working)
+        # Side by side they cost twice the time and read no better (LOG.md). Each has its half of the kernels: joining
+        # the frames first would cost as much as to convolve them.
+        now, before = (half.contiguous() for half in torch.chunk(self.see.weight, 2, 1))
+        seen = functional.conv2d(current, now, self.see.bias, STRIDE, 3) + remembered
+        seen = seen + functional.conv2d(previous, before, None, STRIDE, 3)
         pressed, stick = self.segformer(seen).logits.float().unbind(1)
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
-        fits = -functional.avg_pool2d(current[:, STICK_MISFITS], STRIDE)
+        fits = -functional.avg_pool2d(current[:, STICK_MISFITS].float(), STRIDE)
         stick = stick + (self.trust[:, None, None] * fits).sum(1)
         buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
         return buttons, torch.stack([_tile(stick, name) for name in STICKS], 1)
@@ -186,6 +188,9 @@ class Parser:
         half = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
         self.dtype = torch.bfloat16 if half else torch.float32
         self._net = net.to(device, self.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        for module in self._net.modules():
+            if isinstance(module, nn.LayerNorm):
+                _in_float32(module, self.dtype)
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "auto") -> Parser:
@@ -211,10 +216,16 @@ class Parser:
         return remembered
 
     @torch.inference_mode()
-    def read_pairs(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
+    def read_pairs(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The network on a batch; float32 in and out, whatever it computes in."""
-        buttons, sticks = self._net(previous, current, remembered)
+        buttons, sticks = self._net(*(each.to(self.dtype) for each in inputs))
         return buttons, sticks
+
+
+def _in_float32(norm: nn.LayerNorm, dtype: torch.dtype) -> None:
+    """Over few features bfloat16 norms take longer than the way to float32 and back."""
+    norm.float().register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    norm.register_forward_hook(lambda _, inputs, output: output.to(dtype))
 
 
 class PlacedParser:

@@ -14,7 +14,8 @@ import numpy as np
 from extraction.rectify import BUTTON_TILE, STICK_TILE
 
 AGREEING: Final = 0.8  # quantile of the tiles' correlations
-FLAT: Final = 200.0  # squared levels over a tile: what has less contrast agrees with nothing
+THINNED: Final = 2  # every second pixel either way tells as much
+FLAT: Final = 50.0  # squared levels over a thinned tile: what has less contrast agrees with nothing
 CLEAR: Final = 0.4  # an overlay whose frames usually agree less with its rest picture is not judged
 PRESENT: Final = 0.5  # of the usual agreement
 STEADY_S: Final = 0.25  # what changes for less than half of this does not count
@@ -44,11 +45,11 @@ def find_visible(agreement: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
 
 
 def _tiles(panels: np.ndarray) -> np.ndarray:
-    """(N, 88, 108, 3) uint8 -> (N, 20, 768) float32, the buttons' tiles without their mean colour, row by row."""
+    """(N, 88, 108, 3) uint8 -> (N, 20, 192) float32, the buttons' tiles without their mean colour, row by row."""
     across, down = (panels.shape[2] - STICK_TILE) // BUTTON_TILE, panels.shape[1] // BUTTON_TILE
-    region = panels[:, : down * BUTTON_TILE, STICK_TILE:]
-    tiles = region.reshape(len(panels), down, BUTTON_TILE, across, BUTTON_TILE, 3).transpose(0, 1, 3, 2, 4, 5)
-    flat = tiles.reshape(len(panels), down * across, BUTTON_TILE**2, 3).astype(np.float32)
+    region, side = panels[:, : down * BUTTON_TILE : THINNED, STICK_TILE::THINNED], BUTTON_TILE // THINNED
+    tiles = region.reshape(len(panels), down, side, across, side, 3).transpose(0, 1, 3, 2, 4, 5)
+    flat = tiles.reshape(len(panels), down * across, side**2, 3).astype(np.float32)
     return np.asarray((flat - flat.mean(2, keepdims=True)).reshape(len(panels), down * across, -1))
 
 
