@@ -7,7 +7,7 @@ game around them: that is where the layout goes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -99,8 +99,26 @@ def measure_activity(crops: np.ndarray, rest: np.ndarray) -> Activity:
     return Activity(motion.astype(np.float32), liveliness.astype(np.float32))
 
 
-def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
+def fit_layout(activity: Activity, scene: Scene, affine: np.ndarray | None = None) -> dict[str, Box]:
     """Where each control is in a box of a video: control -> box in its pixels.
+
+    affine: (2, 3) canvas -> pixels of the box, where keypoints tell it; controls are there, and only how far the sticks
+    reach is measured. Else the layout is fitted to the video.
+    """
+    names, drawn = list(scene.boxes), np.array(list(scene.boxes.values()))
+    if affine is None:
+        boxes = _fit_controls(activity, names, drawn, scene.canvas)
+    else:
+        scale = np.diag(affine[:, :2])
+        boxes = np.concatenate([drawn[:, :2] * scale + affine[:, 2], drawn[:, 2:] * scale], 1)
+    found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
+    return found | {name: _stick_box(activity.motion, found[name]) for name in scene.sticks}
+
+
+def _fit_controls(
+    activity: Activity, names: Sequence[str], drawn: np.ndarray, canvas: tuple[float, float]
+) -> np.ndarray:
+    """Boxes (N, 4) of the canvas -> boxes of the video.
 
     The layout is scaled and shifted as a whole, then by groups of buttons, then control by control, to where pixels
     inside the controls are livelier than those around them. Each step pays for how far it goes, so that what shows
@@ -108,16 +126,13 @@ def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
     """
     height, width = activity.liveliness.shape
     total = cv2.integral(activity.liveliness)
-    scale = np.array([width / scene.canvas[0], height / scene.canvas[1]])
-    names = list(scene.boxes)
-    boxes = _fit_whole(total, np.array([scene.boxes[name] for name in names]) * np.tile(scale, 2), (width, height))
+    boxes = _fit_whole(total, drawn * np.tile([width / canvas[0], height / canvas[1]], 2), (width, height))
     for groups, reach, price in ((GROUPS, GROUP_REACH, GROUP_PRICE), (((name,) for name in names), REACH, PRICE)):
         for group in groups:
             members = [i for i, name in enumerate(names) if name in group]
             if members:
                 boxes[members] += _best_move(total, boxes[members], reach, price)
-    found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
-    return found | {name: _stick_box(activity.motion, found[name]) for name in scene.sticks}
+    return boxes
 
 
 def _fit_whole(total: np.ndarray, boxes: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
