@@ -4,6 +4,7 @@ records     types that cross stages
 video       path -> timestamped frames
 features    pictures -> keypoints, of templates and of what stands still
 spans       sampled frames + places -> which show what, which pad, and when it changes
+look        template + place + what is seen there -> how opaque it is drawn, and whether it can be that drawing
 locate      keypoints + templates -> Placement
 propose     frames in which no template is found -> where something looks like a pad
 layout      video + box + family -> where each control is, for a skin that nobody drew

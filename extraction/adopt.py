@@ -85,16 +85,19 @@ def adopt(
     box_xywh: tuple[int, int, int, int],
     template: Template,
     moves: Mapping[str, tuple[float, float]] | None = None,
+    affine: np.ndarray | None = None,
 ) -> Adopted:
     """Make a template of the overlay in a box of a video; ``template`` lends its family's layout.
 
     moves: by control, how far (x, y in pixels of the box) a person wants it from where it was fitted.
+    affine: (2, 3) canvas of ``template`` -> pixels of the frame, where keypoints tell it: the layout is not fitted.
     SourceError where the video cannot be read, the box leaves the frame or nothing in it moves.
     """
     crops = read_crops(path, box_xywh)
     rest = np.median(crops, 0).astype(np.uint8)
     activity = measure_activity(crops, rest)
-    boxes = fit_layout(activity, template.scene)
+    to_box = None if affine is None else affine - [[0, 0, box_xywh[0]], [0, 0, box_xywh[1]]]
+    boxes = fit_layout(activity, template.scene, to_box)
     for control, (x, y) in (moves or {}).items():
         if control not in boxes:
             raise SourceError(f"expected a control among {', '.join(boxes)}, found {control}; mend --move")

@@ -7,7 +7,7 @@ game around them: that is where the layout goes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -110,21 +110,44 @@ def _outline(rest: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum(steepness / max(float(np.quantile(steepness, 0.95)), 1e-6), 1.0))
 
 
-def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
+def fit_layout(activity: Activity, scene: Scene, affine: np.ndarray | None = None) -> dict[str, Box]:
     """Where each control is in a box of a video: control -> box in its pixels.
+
+    affine: (2, 3) canvas -> pixels of the box, where keypoints tell it; controls are there, and only how far the sticks
+    reach is measured. Else the layout is fitted to the video.
+    """
+    names, drawn = list(scene.boxes), np.array(list(scene.boxes.values()))
+    if affine is None:
+        boxes = _fit_controls(activity, names, drawn, scene.canvas)
+    else:
+        scale = np.diag(affine[:, :2])
+        boxes = np.concatenate([drawn[:, :2] * scale + affine[:, 2], drawn[:, 2:] * scale], 1)
+    found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
+    if _contrast(cv2.integral(activity.liveliness), boxes).mean() < LITTLE:
+        return found  # no motion to measure the sticks by
+    sticks = {name: _stick_sweep(activity.motion, found[name]) for name in scene.sticks}
+    # Both sticks of a pad are to one scale; what sweeps further is a button beside it.
+    scale_of = {name: radius / (found[name][2] / 2) for name, (_, radius) in sticks.items()}
+    for name, (centre, _) in sticks.items():
+        radius = min(scale_of.values()) * found[name][2] / 2
+        found[name] = (centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
+    return found
+
+
+def _fit_controls(
+    activity: Activity, names: Sequence[str], drawn: np.ndarray, canvas: tuple[float, float]
+) -> np.ndarray:
+    """Boxes (N, 4) of the canvas -> boxes of the video.
 
     The layout is scaled and shifted as a whole, then by groups of buttons, then control by control, to where pixels
     inside the controls are livelier than those around them. Each step pays for how far it goes, so that what shows
-    no life stays where its neighbours put it. Where all is as lively, outlines count as much, and sticks go with them.
+    no life stays where its neighbours put it. Where all is as lively, outlines count as much.
     """
     height, width = activity.liveliness.shape
-    scale = np.array([width / scene.canvas[0], height / scene.canvas[1]])
-    names = list(scene.boxes)
     total = cv2.integral(activity.liveliness)
-    family = np.array([scene.boxes[name] for name in names]) * np.tile(scale, 2)
+    family = drawn * np.tile([width / canvas[0], height / canvas[1]], 2)
     boxes = _fit_whole(total, family, (width, height))
-    faint = _contrast(total, boxes).mean() < LITTLE
-    if faint:
+    if _contrast(total, boxes).mean() < LITTLE:
         total = cv2.integral((activity.liveliness + activity.outline) / 2)
         boxes = _fit_whole(total, family, (width, height))
     for groups, reach, price in ((GROUPS, GROUP_REACH, GROUP_PRICE), (((name,) for name in names), REACH, PRICE)):
@@ -132,14 +155,7 @@ def fit_layout(activity: Activity, scene: Scene) -> dict[str, Box]:
             members = [i for i, name in enumerate(names) if name in group]
             if members:
                 boxes[members] += _best_move(total, boxes[members], reach, price)
-    found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
-    sticks = {name: _stick_sweep(activity.motion, found[name]) for name in scene.sticks if not faint}
-    # Both sticks of a pad are to one scale; what sweeps further is a button beside it.
-    scale_of = {name: radius / (found[name][2] / 2) for name, (_, radius) in sticks.items()}
-    for name, (centre, _) in sticks.items():
-        radius = min(scale_of.values()) * found[name][2] / 2
-        found[name] = (centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
-    return found
+    return boxes
 
 
 def _fit_whole(total: np.ndarray, boxes: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:

@@ -28,13 +28,11 @@ from extraction.features import (
     median_of,
     nearest_still,
 )
+from extraction.look import COMPARED_WIDTH, blurred, measure_limit, measure_look, overlaid
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier, covered_box
 from extraction.spans import FrameAt, find_spans, find_unexplained, follow, join_track, number_pads, settle_overlaps
 from templates.catalogue import Template
-from templates.controls import States
-from templates.draw import draw_rgba
-from templates.scene import StickGeometry
 
 FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
 SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing matches
@@ -56,15 +54,14 @@ SAME_SIZE: Final = 0.5  # octaves
 MAX_SIDE_ERROR: Final = 1.5  # px, standard error of the box's sides; a clump of inliers leaves them open
 CLOSE_CALL: Final = 0.5  # of the most inliers: candidates that the picture decides between
 MIN_LIKENESS: Final = 0.5  # a fragment of the drawing stays below
-LIKENESS_WIDTH: Final = 200
-LOOK_BLUR: Final = 1.5  # px of the picture compared
-MIN_LOOK_PX: Final = 150
-MIN_LOOK_CONTRAST: Final = 0.03  # of full scale: a drawing of one colour does not tell gain from offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What was found in one video. ``reason`` is set exactly when there is no placement; ``detail`` explains it."""
+    """What was found in one video. ``reason`` is set exactly when there is no placement.
+
+    detail: explains it; or what is known of the placements beside where they are.
+    """
 
     placements: tuple[Placement, ...]
     reason: Reason | None
@@ -125,9 +122,10 @@ def locate(
     for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         shown = median if track.visible.all() else median_of(pictures[track.visible])
         gain, offset = measure_look(track.template, track.affine * shrink, shown)
+        limit = measure_limit(track.template, track.affine * shrink, shown)
         rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
         whole = Placement(
-            track.template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, pad
+            track.template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, limit, pad
         )
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
@@ -218,45 +216,6 @@ def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
     canvas = np.array(fit.template.scene.canvas)
     on_canvas = (points - fit.affine[:, 2]) / np.diag(fit.affine[:, :2]) / canvas
     return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(1))
-
-
-def measure_look(
-    template: Template, affine: np.ndarray, median: np.ndarray
-) -> tuple[float, tuple[float, float, float]]:
-    """How opaque an overlay is drawn: ``Placement.gain`` and ``Placement.offset``, by least squares.
-
-    ``median``: (H, W, 3) uint8 RGB, the temporal median of the frames; ``affine``: canvas -> its pixels.
-    The parts that stand still are compared where they are opaque. Whatever is pressed or moved most of the
-    time disagrees with the rest and is left out in rounds. Without enough to compare: (1, (0, 0, 0)).
-    """
-    # Blurred alike, so that a small or starved overlay's lost contrast is not taken for translucency.
-    drawn, seen = (_blurred(picture, LOOK_BLUR) for picture in _overlaid(template, affine, median))
-    alpha = cv2.erode(drawn[..., 3], np.ones((3, 3), np.uint8)) / 255
-    solid = alpha > 0.9
-    for stick in template.scene.sticks.values():
-        solid &= ~_window(stick, template.scene.canvas[0], drawn.shape)
-    x, y = drawn[..., :3][solid] / 255, seen[solid] / 255
-    if len(x) < MIN_LOOK_PX or x.std() < MIN_LOOK_CONTRAST:
-        return 1.0, (0.0, 0.0, 0.0)
-    kept = np.ones(len(x), bool)
-    for _ in range(4):
-        mean_x, mean_y = x[kept].mean(0), y[kept].mean(0)
-        gain = float(((x[kept] - mean_x) * (y[kept] - mean_y)).sum() / ((x[kept] - mean_x) ** 2).sum())
-        error = np.abs(gain * (x - mean_x) - (y - mean_y)).max(1)
-        kept = error <= max(2.5 * float(np.median(error)), 0.02)
-    if not 0.25 <= gain <= 1.2:
-        return 1.0, (0.0, 0.0, 0.0)
-    red, green, blue = (mean_y - gain * mean_x).tolist()
-    return gain, (red, green, blue)
-
-
-def _window(stick: StickGeometry, canvas_width: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Where a stick may be drawn, as a mask of a picture of the whole canvas."""
-    unit = canvas_width / shape[1]
-    rows, columns = np.indices(shape[:2])
-    reach = [stick.travel[i] + stick.size[i] / 2 for i in (0, 1)]
-    across, down = (columns + 0.5) * unit - stick.centre[0], (rows + 0.5) * unit - stick.centre[1]
-    return np.asarray((np.abs(across) <= reach[0]) & (np.abs(down) <= reach[1]))
 
 
 def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frames: Sequence[np.ndarray]) -> Placement:
@@ -449,34 +408,19 @@ def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> flo
     Both are compared where the drawing's own edges and colours are, after their local means are taken out:
     a background that shows through adds to those means only.
     """
-    rgba, seen = _overlaid(template, affine, median)
+    rgba, seen = overlaid(template, affine, median)
     alpha = rgba[..., 3:] / 255
     drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
     residuals = [_without_local_mean(picture) for picture in (drawn, seen)]
-    weight = _blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
+    weight = blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
     products = [
         (weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)
     ]
     return float(products[0] / np.sqrt(products[1] * products[2] + 1e-6))
 
 
-def _overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rest picture (H, W, 4) and what the median shows in its place (H, W, 3), both float32 in 0..255."""
-    rgba = draw_rgba(template, States.rest(), LIKENESS_WIDTH)
-    height, width = rgba.shape[:2]
-    unit = template.scene.canvas[0] / width
-    to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
-    to_frame[:, 2] += to_frame[:, :2] @ (0.5, 0.5) - 0.5  # pixel centres
-    seen = cv2.warpAffine(median, to_frame, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return rgba.astype(np.float32), seen.astype(np.float32)
-
-
 def _without_local_mean(picture: np.ndarray) -> np.ndarray:
-    return np.asarray(picture - _blurred(picture, LIKENESS_WIDTH / 16))
-
-
-def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
+    return np.asarray(picture - blurred(picture, COMPARED_WIDTH / 16))
 
 
 def _explain(fits: Sequence[_Fit], min_inliers: int) -> str:

@@ -51,6 +51,7 @@ class Placement:
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
+    limit: the most opaque that the drawing can be there, in [0, 1]; see ``look.measure_limit``.
     rest: (h, w, 3) uint8, the overlay at rest: the temporal median of what the sampled frames that show it have in the
     ``Rectifier``'s box.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
@@ -67,6 +68,7 @@ class Placement:
     rest: np.ndarray
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    limit: float = 1.0
     pad: int = 1
     support: int = 0
     sampled: int = 0

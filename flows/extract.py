@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from extraction.adopt import adopt
@@ -16,38 +19,80 @@ from extraction.extract import ExtractOptions, Outcome, describe_placement, extr
 from extraction.features import index_of
 from extraction.layout import choose_layout
 from extraction.locate import Found, locate, place_by_hand
+from extraction.look import LEAST_OPACITY
 from extraction.parse import Parser
 from extraction.propose import LEAST_FRAMES, SUSPECTED, Proposer
-from extraction.records import Reason
+from extraction.records import Placement, Reason
 from extraction.video import probe, read_frame_at, sample_frames
 from templates.catalogue import Template
 
 
 def find_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
-    """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
+    """Where the overlay is and what reads it, or why nowhere; SourceError where the video cannot be read.
 
-    A box given by hand is read with a template that the video itself lends. Where no template is found and something
-    else looks like a pad, the detail says where, for a person to confirm.
+    A box given by hand is read with a template that the video itself lends. So is a skin that only resembles the
+    drawing that was found, where its pad has one place from the first frame to the last.
     """
     if options.box is not None:
         assert options.family is not None
         layout = choose_layout(templates.values(), options.family, options.box[2:])
-        adopted = adopt(path, options.box, layout)
-        frames = [rgb for _, rgb in sample_frames(path, options.sample_frames)]
-        return Found((place_by_hand(options.box, adopted.template, frames),), None, "")
+        return Found((_lend(path, options.box, layout, options),), None, "")
+    found = look_for_overlay(path, templates, options)
+    mine = [place for place in found.placements if place.pad == options.pad]
+    if len(mine) != 1 or not _only_resembles(mine[0]) or not _is_always_there(mine[0]):
+        return found
+    [place] = mine
+    lent = _lend(path, place.box_xywh, place.template, options, place.affine)
+    lent = replace(lent, inliers=place.inliers, pad=place.pad, support=place.support, sampled=place.sampled)
+    placements = tuple(lent if each is place else each for each in found.placements)
+    return Found(placements, None, f"{found.detail}; it is read by what the video itself shows")
+
+
+def look_for_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
+    """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
+
+    The detail names the drawings that what was found only resembles. Where no template is found and something else
+    looks like a pad, it says where, for a person to confirm.
+    """
     with ThreadPoolExecutor(1) as pool:
         pool.submit(index_of, tuple(templates.values()))  # made once for all videos, while the first is sampled
         samples = sample_frames(path, options.sample_frames)
     found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
-    if found.placements or len(samples) < LEAST_FRAMES:
+    if found.placements:
+        names = dict.fromkeys(place.template.id for place in found.placements if _only_resembles(place))
+        return replace(found, detail=f"an unknown skin that resembles {', '.join(names)}" if names else "")
+    if len(samples) < LEAST_FRAMES:
         return found
     proposal = Proposer.load().propose([rgb for _, rgb in samples])
     return Found((), Reason.UNKNOWN_SKIN, proposal.sentence) if proposal.score >= SUSPECTED else found
 
 
+def _only_resembles(place: Placement) -> bool:
+    """Whether what is there cannot be the template's own drawing."""
+    return place.limit < LEAST_OPACITY
+
+
+def _is_always_there(place: Placement) -> bool:
+    """Whether a placement holds from the first frame to the last, and these are enough to adopt it from."""
+    return place.start_s <= 0 and place.end_s == math.inf and place.sampled >= LEAST_FRAMES
+
+
+def _lend(
+    path: Path,
+    box_xywh: tuple[int, int, int, int],
+    layout: Template,
+    options: ExtractOptions,
+    affine: np.ndarray | None = None,
+) -> Placement:
+    """A placement with a template that the video itself lends; see ``adopt``."""
+    adopted = adopt(path, box_xywh, layout, affine=affine)
+    frames = [rgb for _, rgb in sample_frames(path, options.sample_frames)]
+    return place_by_hand(box_xywh, adopted.template, frames)
+
+
 def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
-    found = find_overlay(path, templates, options)
+    found = look_for_overlay(path, templates, options)
     info = probe(path)
     described = [describe_placement(place, info) for place in found.placements]
     return {"source": str(path), "placements": described, "reason": found.reason, "detail": found.detail}

@@ -44,10 +44,10 @@ def load(templates: str | None, device: str) -> set[str]:
 
 def has_overlay(video: Path, channel: Channel, *, templates: str | None, options: ExtractOptions) -> bool:
     """Whether a video shows an overlay that its channel may show; VideoFault where it cannot be read."""
-    from flows.extract import find_overlay
+    from flows.extract import look_for_overlay
 
     try:
-        found = find_overlay(video, _chosen(templates, channel.families), options)
+        found = look_for_overlay(video, _chosen(templates, channel.families), options)
     except SourceError as error:
         raise _fault_of(error, error.__cause__) from None
     return bool(found.placements)

@@ -34,6 +34,8 @@ def placement_lines(found: dict[str, Any]) -> str:
             f"{place['start']:.1f} to {place['end']:.1f} s, pad {place['pad']}, {place['inliers']} inliers, "
             f"seen in {place['support']} of {place['sampled']} frames"
         )
+    if lines and found["detail"]:
+        lines.append(f"{found['source']}: {found['detail']}")
     return "\n".join(lines) or f"{found['source']}: no overlay ({no_overlay_words(found)})"
 
 
@@ -56,7 +58,8 @@ def outcome_line(outcome: Outcome) -> str:
         )
     names = dict.fromkeys(place["template"] for place in report["placements"])
     kept = sum(chunk["kept"] for chunk in report["chunks"])
-    said = ", ".join([*names, f"{kept} of {len(report['chunks'])} chunks kept"])
+    doubt = [report["detail"]] if report["detail"] else []
+    said = ", ".join([*names, *doubt, f"{kept} of {len(report['chunks'])} chunks kept"])
     return f"{report['source']}: {said}, see {outcome.folder}"
 
 

@@ -15,8 +15,11 @@ from extraction.locate import Found
 from extraction.logs import Log
 from extraction.normalise import OPPOSITES
 from extraction.records import Placement, Readings, Reason
+from synthetic.backgrounds import procedural
+from synthetic.states import draw_states
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, TRIGGER_SLICE, States
+from templates.draw import draw, rasterise
 from templates.scene import Move, Picture, Scene, Static, Swap
 
 TICKS = Fraction(1, 12800)  # time base of written videos: fine enough for any frame time used here
@@ -54,6 +57,22 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return [float(tick * TICKS) for tick in ticks]
+
+
+def write_play(
+    path: Path, skin: Template, width: int, at: tuple[int, int], size_wh: tuple[int, int], opacity: float = 1.0
+) -> None:
+    """24 seconds of a lively pad, ``width`` wide with its corner ``at`` (x, y), over a game that moves."""
+    states = draw_states(np.random.default_rng(3), 12 * 240)[np.arange(0, 12 * 240, 12)]
+    drawing = opacity * draw(rasterise(skin, width), states).permute(0, 2, 3, 1).numpy()
+    game = procedural(np.random.default_rng(1), 8, size_wh[1], size_wh[0])[5, 0]
+    frames = []
+    for i, overlay in enumerate(drawing):
+        frame = np.roll(game, 3 * i, axis=1)
+        window = frame[at[1] : at[1] + overlay.shape[0], at[0] : at[0] + width]
+        window[:] = (window * (1 - overlay[..., 3:]) + overlay[..., :3] * 255).clip(0, 255)
+        frames.append(frame)
+    write_video(path, frames)
 
 
 def write_sound(path: Path) -> None:

@@ -9,31 +9,20 @@ import pytest
 
 from extraction.adopt import Adopted, adopt, fit_layout, measure_activity
 from extraction.records import SourceError
-from synthetic.backgrounds import procedural
-from synthetic.states import draw_states
 from templates.catalogue import library, load_templates, save_template
 from templates.controls import STICKS, States
 from templates.draw import draw, rasterise
-from tests.extraction.conftest import write_video
+from tests.extraction.conftest import write_play
 
-WIDTH, AT, FRAMES = 240, (30, 24), 240
+WIDTH, AT = 240, (30, 24)
 SKIN, LAYOUT = library()["xbox_360/white"], library()["xbox_360/dark"]
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lively pad over a game that moves."""
-    states = draw_states(np.random.default_rng(3), FRAMES * 12)[np.arange(0, FRAMES * 12, 12)]
-    drawing = draw(rasterise(SKIN, WIDTH), states).permute(0, 2, 3, 1).numpy()
-    game = procedural(np.random.default_rng(1), 8, 240, 320)[5, 0]
-    frames = []
-    for i, overlay in enumerate(drawing):
-        frame = np.roll(game, 3 * i, axis=1)
-        window = frame[AT[1] : AT[1] + overlay.shape[0], AT[0] : AT[0] + WIDTH]
-        window[:] = (window * (1 - overlay[..., 3:]) + overlay[..., :3] * 255).clip(0, 255)
-        frames.append(frame)
     path = tmp_path_factory.mktemp("adopt") / "play.mp4"
-    write_video(path, frames)
+    write_play(path, SKIN, WIDTH, AT, (320, 240))
     return path
 
 

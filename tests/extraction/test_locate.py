@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.locate import Found, locate, measure_look, place_by_hand
+from extraction.locate import Found, locate, place_by_hand
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
 from templates.catalogue import Template, library, load_templates, save_template
@@ -128,17 +128,6 @@ def test_no_frames_is_a_reason_of_its_own() -> None:
 
 def test_tiny_frames_hold_no_overlay() -> None:
     assert find([np.zeros((16, 16, 3), np.uint8)] * 3).reason is Reason.NO_OVERLAY
-
-
-@pytest.mark.parametrize("opacity", [1.0, 0.75, 0.5])
-def test_the_look_tells_opacity_and_backdrop(opacity: float) -> None:
-    template = library()["xbox_series/white"]
-    frame = np.full((720, 1280, 3), (40, 90, 60), np.uint8)
-    x, y, width, _ = put(frame, template, 100, 200, 300, opacity)
-    scale = width / template.scene.canvas[0]
-    gain, offset = measure_look(template, np.array([[scale, 0, x], [0, scale, y]]), frame)
-    assert gain == pytest.approx(opacity, abs=0.06)
-    assert offset == pytest.approx((1 - opacity) * np.array([40, 90, 60]) / 255, abs=0.06)
 
 
 def test_a_box_by_hand_stretches_the_canvas_over_it() -> None:

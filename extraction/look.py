@@ -1,0 +1,120 @@
+"""How a placed drawing looks in a video: how opaque it is, and whether it can be that drawing at all.
+
+A skin that is not in the library, but has the geometry of one that is, is placed by that relative's keypoints. It has
+other colours, and whoever compares frames with the relative's pictures misses its presses.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from extraction.rectify import overlay_width
+from templates.catalogue import Template
+from templates.controls import States
+from templates.draw import draw, draw_rgba, rasterise
+from templates.scene import StickGeometry
+
+COMPARED_WIDTH: Final = 200  # px of the pictures compared
+LOOK_BLUR: Final = 1.5  # px of them
+MIN_LOOK_PX: Final = 150
+MIN_LOOK_CONTRAST: Final = 0.03  # of full scale: a drawing of one colour does not tell gain from offset
+COVERED: Final = 0.25  # of a pixel; where less is drawn the game is seen
+CODING: Final = 0.04  # of full scale: what an encoder does to a colour
+DENYING: Final = 0.05  # of the pixels: so many may be wrong
+LEAST_OPACITY: Final = 0.3  # what can only be fainter is another drawing; overlays of 0.35 and more are looked for
+
+
+def measure_look(
+    template: Template, affine: np.ndarray, median: np.ndarray
+) -> tuple[float, tuple[float, float, float]]:
+    """How opaque an overlay is drawn: ``Placement.gain`` and ``Placement.offset``, by least squares.
+
+    ``median``: (H, W, 3) uint8 RGB, the temporal median of the frames; ``affine``: canvas -> its pixels.
+    The parts that stand still are compared where they are opaque. Whatever is pressed or moved most of the
+    time disagrees with the rest and is left out in rounds. Without enough to compare: (1, (0, 0, 0)).
+    """
+    # Blurred alike, so that a small or starved overlay's lost contrast is not taken for translucency.
+    drawn, seen = (blurred(picture, LOOK_BLUR) for picture in overlaid(template, affine, median))
+    alpha = cv2.erode(drawn[..., 3], np.ones((3, 3), np.uint8)) / 255
+    solid = (alpha > 0.9) & ~_stick_windows(template, drawn.shape)
+    x, y = drawn[..., :3][solid] / 255, seen[solid] / 255
+    if len(x) < MIN_LOOK_PX or x.std() < MIN_LOOK_CONTRAST:
+        return 1.0, (0.0, 0.0, 0.0)
+    kept = np.ones(len(x), bool)
+    for _ in range(4):
+        mean_x, mean_y = x[kept].mean(0), y[kept].mean(0)
+        gain = float(((x[kept] - mean_x) * (y[kept] - mean_y)).sum() / ((x[kept] - mean_x) ** 2).sum())
+        error = np.abs(gain * (x - mean_x) - (y - mean_y)).max(1)
+        kept = error <= max(2.5 * float(np.median(error)), 0.02)
+    if not 0.25 <= gain <= 1.2:
+        return 1.0, (0.0, 0.0, 0.0)
+    red, green, blue = (mean_y - gain * mean_x).tolist()
+    return gain, (red, green, blue)
+
+
+def measure_limit(template: Template, affine: np.ndarray, median: np.ndarray) -> float:
+    """The most opaque that a template's drawing can be in a place: ``Placement.limit``.
+
+    ``median`` and ``affine`` are those of ``measure_look``. What covers a share A of a pixel with colour C, at opacity
+    q over a game G, is seen as ``q A C + (1 - q A) G``. G is in [0, 1]; so whatever it is, q is at most
+    ``seen / (A C)`` and ``(1 - seen) / (A (1 - C))``: of white that is seen as 0.3 at most 0.3. All pixels but DENYING
+    of them allow the limit, each at rest or pressed, whichever allows more; where a stick may be nothing is asked.
+    Without enough to compare: 1.
+    """
+    width = min(COMPARED_WIDTH, round(overlay_width(template.scene, affine)))  # no finer than it is in the frame
+    raster = rasterise(template, width)
+    seen = _seen_at(template, affine, median.astype(np.float32) / 255, raster.size_wh, np.nan)
+    seen = blurred(seen, LOOK_BLUR)
+    allowed: list[np.ndarray] = []
+    for states in (States.rest(), States.all_pressed()):
+        drawn = blurred(draw(raster, states)[0].permute(1, 2, 0).numpy(), LOOK_BLUR)
+        light, alpha = drawn[..., :3], drawn[..., 3:]
+        dark = np.maximum(alpha - light, 0)
+        most = np.minimum((seen + CODING) / (light + 1e-6), (1 - seen + CODING) / (dark + 1e-6)).min(2)
+        allowed.append(np.where(alpha[..., 0] >= COVERED, most, np.inf))
+    asked = np.isfinite(allowed[0]) & ~_stick_windows(template, allowed[0].shape)
+    if asked.sum() < MIN_LOOK_PX:
+        return 1.0
+    return min(1.0, float(np.quantile(np.maximum(*allowed)[asked], DENYING)))
+
+
+def overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rest picture (H, W, 4) and what the median shows in its place (H, W, 3), both float32 in 0..255."""
+    rgba = draw_rgba(template, States.rest(), COMPARED_WIDTH)
+    return rgba.astype(np.float32), _seen_at(template, affine, median, rgba.shape[1::-1], 0.0).astype(np.float32)
+
+
+def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture under a Gaussian of ``sigma`` pixels."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
+
+
+def _seen_at(
+    template: Template, affine: np.ndarray, picture: np.ndarray, size_wh: tuple[int, ...], outside: float
+) -> np.ndarray:
+    """What a picture (h, w, 3) shows where ``affine`` puts the canvas, as (H, W, 3); ``outside``: beyond its edge."""
+    unit = template.scene.canvas[0] / size_wh[0]
+    to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
+    to_frame[:, 2] += to_frame[:, :2] @ (0.5, 0.5) - 0.5  # pixel centres
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, to_frame, size_wh, flags=flags, borderValue=(outside,) * 3))
+
+
+def _stick_windows(template: Template, shape: tuple[int, ...]) -> np.ndarray:
+    """Where sticks may be drawn, as a mask of a picture of the whole canvas."""
+    windows = np.zeros(shape[:2], bool)
+    for stick in template.scene.sticks.values():
+        windows |= _window(stick, template.scene.canvas[0], shape)
+    return windows
+
+
+def _window(stick: StickGeometry, canvas_width: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a stick may be drawn, as a mask of a picture of the whole canvas."""
+    unit = canvas_width / shape[1]
+    rows, columns = np.indices(shape[:2])
+    reach = [stick.travel[i] + stick.size[i] / 2 for i in (0, 1)]
+    across, down = (columns + 0.5) * unit - stick.centre[0], (rows + 0.5) * unit - stick.centre[1]
+    return np.asarray((np.abs(across) <= reach[0]) & (np.abs(down) <= reach[1]))
