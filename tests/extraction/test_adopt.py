@@ -39,6 +39,26 @@ def test_sticks_are_found_where_they_rest(adopted: Adopted) -> None:
         assert adopted.scene.sticks[stick].centre == pytest.approx(expected, abs=3)
 
 
+def test_both_sticks_have_the_same_size(adopted: Adopted) -> None:
+    left, right = (adopted.scene.sticks[stick] for stick in STICKS)
+    assert left.size == pytest.approx(right.size, abs=2)
+    assert left.travel == pytest.approx(right.travel, abs=2)
+    assert all(part.off_centre is None for part in adopted.scene.parts if part.kind == "move")
+
+
+def test_a_stick_that_changes_its_colour_when_tilted_has_two_looks(tmp_path: Path) -> None:
+    skin = library()["xbox_one/streamer"]
+    write_play(tmp_path / "play.mp4", skin, WIDTH, AT, (320, 260))
+    height = round(WIDTH * skin.scene.canvas[1] / skin.scene.canvas[0])
+    found = adopt(tmp_path / "play.mp4", (*AT, WIDTH, height), skin)
+    raster, states = rasterise(found.template, WIDTH), States.rest(2)
+    states.sticks[1, 0] = (0.7, 0)
+    x, y, w, h = (round(side) for side in found.scene.boxes["j_left"])
+    rest, tilted = draw(raster, states)[:, :3, y : y + h, x : x + w]
+    assert tilted.amin(0).max() > 0.85, "white when tilted"
+    assert rest.amin(0).max() < 0.7, "in its own colour at rest"
+
+
 def test_what_was_seen_pressed_is_known_and_the_rest_is_explained(adopted: Adopted) -> None:
     assert {"south", "east", "west", "north"} <= set(adopted.scene.known)
     left_out = set(LAYOUT.scene.known) - set(adopted.scene.known)
@@ -76,6 +96,22 @@ def test_the_chart_shows_every_fitted_control(adopted: Adopted) -> None:
 def test_a_box_outside_the_frame_is_refused(video: Path) -> None:
     with pytest.raises(SourceError, match="expected a box inside 320x240"):
         adopt(video, (200, 100, 200, 100), LAYOUT)
+
+
+@pytest.mark.parametrize("shift", [0, 6])
+def test_a_faint_pad_over_a_lively_game_is_fitted_by_its_outlines(shift: int) -> None:
+    """The game shines through everywhere, so that nothing is livelier inside the controls than beside them."""
+    skin = library()["compact/blueprint"]
+    raster = rasterise(skin, WIDTH)
+    overlay = 0.45 * draw(raster, States.rest())[0].permute(1, 2, 0).numpy()
+    rng = np.random.default_rng(0)
+    games = rng.uniform(0, 90, (40, *overlay.shape[:2], 1))
+    crops = (games * (1 - overlay[..., 3:]) + 255 * overlay[..., :3]).astype(np.uint8)
+    crops = np.roll(crops, shift, axis=2)
+    boxes = fit_layout(measure_activity(crops, np.median(crops, 0).astype(np.uint8)), skin.scene)
+    for control in ("south", "dpad_up", "back", "j_left"):
+        x, y, w, h = (side * raster.scale for side in skin.scene.boxes[control])
+        assert boxes[control][:2] == pytest.approx((x + shift, y), abs=0.3 * max(w, h)), control
 
 
 def test_where_nothing_moves_the_layout_fills_the_box() -> None:
