@@ -33,6 +33,7 @@ CAP_FRAMES: Final = 120  # in which it moved most
 CAP_ERROR: Final = 60.0  # of 255: beyond it all errors count alike
 TILTED_TRIES: Final = 8  # frames in which another look of a tilted stick is looked for
 TILTED_LOOKS: Final = 0.85  # of the misfit that one look leaves: what two must come to, since they always fit better
+UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
 STILL: Final = 0.04  # of full scale: mean deviation below which a pixel belongs to the overlay
 
 Looks = tuple[np.ndarray, ...]
@@ -137,7 +138,10 @@ class _Maker:
             pressed[y : y + h, x : x + w] = np.dstack([look, np.full((h, w), 255)]).astype(np.uint8)
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
-        parts += self._sticks(caps, tilted)
+        sticks = self._sticks(caps, tilted)
+        if not sticks and self.template.scene.sticks:
+            notes.append("the sticks are not told from the game behind them; they are left out")
+        parts += sticks
         pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted}
         scene = Scene(
             id=self.id,
@@ -199,7 +203,7 @@ class _Maker:
         reaches = {name: self._inside(self.boxes[name]) for name in self.template.scene.sticks}
         found = {name: reach for name, reach in reaches.items() if reach is not None}
         parts: list[Part] = []
-        for (name, (x, y, w, h)), looks in zip(found.items(), self._looks_of_sticks([*found.values()]), strict=True):
+        for (name, (x, y, w, h)), looks in zip(found.items(), self._looks_of_sticks([*found.values()]), strict=False):
             side = len(looks[0])
             region = (x + (w - side) // 2, y + (h - side) // 2, side, side)
             window = (slice(region[1], region[1] + side), slice(region[0], region[0] + side))
@@ -221,26 +225,30 @@ class _Maker:
     def _looks_of_sticks(self, reaches: Sequence[tuple[int, int, int, int]]) -> list[Looks]:
         """Each stick's look, or two, at rest and tilted: those that explain best what moves in the sticks' reaches.
 
-        Two sticks of a pad have the same share of their reach, and as many looks.
+        Two sticks of a pad have the same share of their reach, and as many looks. None where no look explains more
+        than the game would.
         """
-        tries = [self._tries(reach) for reach in reaches]
-
+        found = [self._tries(reach) for reach in reaches]
+        tries = [each for each, _ in found]
         least = [min(misfit for misfit, _ in each.values()) for each in tries]
+        left = [best / none for best, (_, none) in zip(least, found, strict=True)]
+        if not left or np.mean(left) > UNEXPLAINED:
+            return []
 
         def misfit(kind: tuple[float, int]) -> float:
             total = sum(each[kind][0] / best for each, best in zip(tries, least, strict=True))
             return total / (1 if kind[1] == 1 else TILTED_LOOKS)
 
-        best = min(set.intersection(*(set(each) for each in tries)), key=misfit) if tries else (0.0, 0)
+        best = min(set.intersection(*(set(each) for each in tries)), key=misfit)
         return [each[best][1] for each in tries]
 
-    def _tries(self, reach: tuple[int, int, int, int]) -> dict[tuple[float, int], tuple[float, Looks]]:
+    def _tries(self, reach: tuple[int, int, int, int]) -> tuple[dict[tuple[float, int], tuple[float, Looks]], float]:
         """By share of the reach and number of looks, the looks that explain a stick best and their misfit.
 
-        Candidates are the middle of the rest picture, and what is there when it looks least like rest (a player may
-        hold a stick more often than let it go). Each is looked for in every frame; what is behind it is the median of
-        the frames in which it is elsewhere, and the two together should look like the frame. A stick that looks
-        different when tilted is the rest picture's, and what appears away from the middle.
+        And the misfit of no stick at all. Candidates are the middle of the rest picture, and what is there when it
+        looks least like rest (a player may hold a stick more often than let it go). Each is looked for in every frame;
+        what is behind it is the median of the frames in which it is elsewhere, and the two together should look like
+        the frame. A stick that looks different when tilted is the rest picture's, and what appears away from the middle.
         """
         x, y, w, h = reach
         frames, rest = self.crops[:, y : y + h, x : x + w], self.rest[y : y + h, x : x + w].astype(np.float32)
@@ -262,7 +270,7 @@ class _Maker:
                 kind, misfit = (share, len(looks)), _misfit(chosen, rest, looks)
                 if kind not in tries or misfit < tries[kind][0]:
                     tries[kind] = misfit, tuple(look.astype(np.uint8) for look in looks)
-        return tries
+        return tries, float(np.minimum(np.abs(chosen - np.median(chosen, 0)), CAP_ERROR).mean())
 
     def _without_sticks(self, caps: np.ndarray) -> np.ndarray:
         """The rest picture (h, w, 4) uint8, sticks painted over by what is around them, the game taken out."""
