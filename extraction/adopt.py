@@ -248,7 +248,7 @@ class _Maker:
         And the misfit of no stick at all. Candidates are the middle of the rest picture, and what is there when it
         looks least like rest (a player may hold a stick more often than let it go). Each is looked for in every frame;
         what is behind it is the median of the frames in which it is elsewhere, and the two together should look like
-        the frame. A stick that looks different when tilted is the rest picture's, and what appears away from the middle.
+        the frame. One that looks different when tilted is the rest picture's, and what appears away from the middle.
         """
         x, y, w, h = reach
         frames, rest = self.crops[:, y : y + h, x : x + w], self.rest[y : y + h, x : x + w].astype(np.float32)
