@@ -10,6 +10,7 @@ propose     frames in which no template is found -> where something looks like a
 layout      video + box + family -> where each control is, for a skin that nobody drew
 rectify     frame + Placement -> panel, one tile per control
 evidence    panel + template + the video's own rest picture -> the parser's input
+sticks      a stick's pictures at every place that it can reach, and how badly each fits
 presses     crop + template -> how far each button has gone
 presence    panels + rest picture -> frames that show the overlay
 parse       input -> raw readings (SegFormer)
