@@ -20,7 +20,9 @@ from templates.scene import StickGeometry
 COMPARED_WIDTH: Final = 200  # px of the pictures compared
 LOOK_BLUR: Final = 1.5  # px of them
 MIN_LOOK_PX: Final = 150
-MIN_LOOK_CONTRAST: Final = 0.03  # of full scale: a drawing of one colour does not tell gain from offset
+AROUND: Final = 4.0  # px of them: what is seen beside a line is the game behind it
+FAINT: Final = 0.01  # of full scale: what stands out less tells nothing
+COVERED_AT_ALL: Final = 0.05  # of a pixel
 COVERED: Final = 0.25  # of a pixel; where less is drawn the game is seen
 CODING: Final = 0.04  # of full scale: what an encoder does to a colour
 DENYING: Final = 0.05  # of the pixels: so many may be wrong
@@ -30,28 +32,36 @@ LEAST_OPACITY: Final = 0.3  # what can only be fainter is another drawing; overl
 def measure_look(
     template: Template, affine: np.ndarray, median: np.ndarray
 ) -> tuple[float, tuple[float, float, float]]:
-    """How opaque an overlay is drawn: ``Placement.gain`` and ``Placement.offset``, by least squares.
+    """How opaque an overlay is drawn: ``Placement.gain`` and ``Placement.offset``.
 
-    ``median``: (H, W, 3) uint8 RGB, the temporal median of the frames; ``affine``: canvas -> its pixels.
-    The parts that stand still are compared where they are opaque. Whatever is pressed or moved most of the
-    time disagrees with the rest and is left out in rounds. Without enough to compare: (1, (0, 0, 0)).
+    ``median``: (H, W, 3) uint8 RGB, the temporal median of the frames; ``affine``: canvas -> its pixels. What stands
+    out of its surroundings in the drawing, over the game as it is seen beside it, is compared with what does in the
+    median, by least squares; so a line tells as much as a body. Whatever is pressed or moved most of the time disagrees
+    with the rest and is left out in rounds. Without enough to compare: (1, (0, 0, 0)).
     """
+    rgba, seen = overlaid(template, affine, median)
+    light = rgba[..., :3] * rgba[..., 3:] / 255
     # Blurred alike, so that a small or starved overlay's lost contrast is not taken for translucency.
-    drawn, seen = (blurred(picture, LOOK_BLUR) for picture in overlaid(template, affine, median))
-    alpha = cv2.erode(drawn[..., 3], np.ones((3, 3), np.uint8)) / 255
-    solid = (alpha > 0.9) & ~_stick_windows(template, drawn.shape)
-    x, y = drawn[..., :3][solid] / 255, seen[solid] / 255
-    if len(x) < MIN_LOOK_PX or x.std() < MIN_LOOK_CONTRAST:
+    drawn, seen = (blurred(each / 255, LOOK_BLUR) for each in (np.dstack([light, rgba[..., 3]]), seen))
+    light, alpha = drawn[..., :3], drawn[..., 3:]
+    bare = (1 - alpha).clip(1e-3, 1) ** 2
+    game = blurred(seen * bare, AROUND) / blurred(bare, AROUND)[..., None]
+    expected = light + (1 - alpha) * game
+    details, detail_seen = (each - blurred(each, AROUND) for each in (expected, seen))
+    told = (np.abs(details).max(2) > FAINT) & (alpha[..., 0] > COVERED_AT_ALL) & ~_stick_windows(template, alpha.shape)
+    if told.sum() < MIN_LOOK_PX:
         return 1.0, (0.0, 0.0, 0.0)
+    x, y = details[told], detail_seen[told]
     kept = np.ones(len(x), bool)
     for _ in range(4):
-        mean_x, mean_y = x[kept].mean(0), y[kept].mean(0)
-        gain = float(((x[kept] - mean_x) * (y[kept] - mean_y)).sum() / ((x[kept] - mean_x) ** 2).sum())
-        error = np.abs(gain * (x - mean_x) - (y - mean_y)).max(1)
+        gain = float((x[kept] * y[kept]).sum() / (x[kept] ** 2).sum())
+        error = np.abs(gain * x - y).max(1)
         kept = error <= max(2.5 * float(np.median(error)), 0.02)
     if not 0.25 <= gain <= 1.2:
         return 1.0, (0.0, 0.0, 0.0)
-    red, green, blue = (mean_y - gain * mean_x).tolist()
+    # What is left beside the drawing is the game, dimmed by it: what of that a fully covered pixel shows.
+    left, through = (seen - gain * light)[told].mean(0), float((1 - gain * alpha[..., 0])[told].mean())
+    red, green, blue = (left * (max(1 - gain, 0) + 1e-3) / (max(through, 0) + 1e-3)).tolist()
     return gain, (red, green, blue)
 
 
