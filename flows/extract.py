@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 
 from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
-from extraction.features import index_of
+from extraction.features import SIFT, Features, index_of
 from extraction.layout import choose_layout
 from extraction.locate import Found, locate, place_by_hand
 from extraction.parse import Parser
@@ -23,11 +23,14 @@ from extraction.video import probe, read_frame_at, sample_frames
 from templates.catalogue import Template
 
 
-def find_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
+def find_overlay(
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Sequence[Features] = (SIFT,)
+) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    A box given by hand is read with a template that the video itself lends. Where no template is found and something
-    else looks like a pad, the detail says where, for a person to confirm.
+    A box given by hand is read with a template that the video itself lends. Each of ``features`` is tried where those
+    before it found nothing. Where no template is found and something else looks like a pad, the detail says where, for
+    a person to confirm.
     """
     if options.box is not None:
         assert options.family is not None
@@ -36,18 +39,26 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
         frames = [rgb for _, rgb in sample_frames(path, options.sample_frames)]
         return Found((place_by_hand(options.box, adopted.template, frames),), None, "")
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(index_of, tuple(templates.values()))  # made once for all videos, while the first is sampled
+        # Made once for all videos, while the first is sampled.
+        pool.submit(index_of, tuple(templates.values()), features[0])
         samples = sample_frames(path, options.sample_frames)
-    found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
-    if found.placements or len(samples) < LEAST_FRAMES:
+    for kind in features:
+        found = locate(
+            samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path), features=kind
+        )
+        if found.placements:
+            return found
+    if len(samples) < LEAST_FRAMES:
         return found
     proposal = Proposer.load().propose([rgb for _, rgb in samples])
     return Found((), Reason.UNKNOWN_SKIN, proposal.sentence) if proposal.score >= SUSPECTED else found
 
 
-def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:
+def locate_video(
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Sequence[Features] = (SIFT,)
+) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
-    found = find_overlay(path, templates, options)
+    found = find_overlay(path, templates, options, features)
     info = probe(path)
     described = [describe_placement(place, info) for place in found.placements]
     return {"source": str(path), "placements": described, "reason": found.reason, "detail": found.detail}

@@ -155,7 +155,7 @@ def _corners_in(grey: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Corners of a uint8 picture in a mask, (N, 2) float32."""
     corners = find_corners(grey)
     columns, rows = corners.astype(int).T
-    return corners[where[rows, columns]]
+    return np.asarray(corners[where[rows, columns]])
 
 
 def _filled(points: np.ndarray, count: int) -> np.ndarray:

@@ -32,7 +32,7 @@ from templates.catalogue import Template
 WEIGHTS_NAME: Final = "xfeat.safetensors"
 CHECK_SEED: Final = 1_000_003  # added to the seed for the pairs that a run is checked on
 CHECK_PAIRS: Final = 64
-REPORT_EVERY, CHECK_EVERY = 25, 250  # steps
+CHECK_EVERY: Final = 10  # reports
 HIT_PX: Final = 3.0
 NEAR_PX: Final = 8.0  # a cell of the network's maps
 
@@ -82,6 +82,7 @@ def train(
     run: Path,
     *,
     device: str = "cpu",
+    report_every: int = 25,
     on_progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Path:
     """Train until ``recipe.pairs``, or go on where the run folder stands; return the weights' path.
@@ -105,11 +106,11 @@ def train(
         batch = {name: value.to(device) for name, value in batch.items()}
         losses.append(_learn(net, optimiser, batch, recipe, _rate(recipe, step, total)))
         step += 1
-        if step % REPORT_EVERY == 0 or step == total:
+        if step % report_every == 0 or step == total:
             speed = (step - first) * recipe.batch / (time.monotonic() - started)
             line = {"pairs": float(step * recipe.batch), "pairs_per_s": speed}
             line |= {name: float(np.mean([each[name] for each in losses])) for name in losses[0]}
-            if step % CHECK_EVERY == 0 or step == total:
+            if step % (report_every * CHECK_EVERY) == 0 or step == total:
                 line |= check(net, checked)
                 about = {"recipe": recipe.model_dump(), "scores_on_held_out_games": line}
                 save_whole(net.state_dict(), run / WEIGHTS_NAME, {"padtrace": json.dumps(about)})
