@@ -2,7 +2,8 @@
 
 records     types that cross stages
 video       path -> timestamped frames
-features    pictures -> keypoints, of templates and of what stands still
+features    pictures -> keypoints, of templates and of what stands still; SIFT
+xfeat       the same by a network
 spans       sampled frames + places -> which show what, which pad, and when it changes
 locate      keypoints + templates -> Placement
 propose     frames in which no template is found -> where something looks like a pad

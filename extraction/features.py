@@ -74,10 +74,11 @@ class Features:
     """One way to find keypoints and to describe them.
 
     version: what its keypoints depend on, besides the picture. find: (H, W) uint8 grey, how many of the strongest to
-    keep, and whether faint ones count -> those. likeness: cosine of descriptors, below which nothing matches;
-    sure: above which a match is hardly chance. template_widths: px that templates are looked at in; overlays are 90 to
-    500 px wide in a frame. kept_per_view: keypoints of one such look. packed_unit, packed_zero: a descriptor's entries
-    of 1 and 0 as bytes, which saturate.
+    keep, and whether faint ones count -> those. likeness: cosine of descriptors, below which nothing matches; sure:
+    above which a match is hardly chance. same_point: part of the canvas width, within which keypoints of a template
+    count as one. template_widths: px that templates are looked at in; overlays are 90 to 500 px wide in a frame.
+    kept_per_view: keypoints of one such look. packed_unit, packed_zero: a descriptor's entry of 1, and what is added to
+    all, as bytes, which saturate.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Features:
     find: Callable[[np.ndarray, int, bool], Keypoints]
     likeness: float
     sure: float
+    same_point: float
     template_widths: tuple[int, ...]
     kept_per_view: int
     packed_unit: int
@@ -124,6 +126,7 @@ SIFT: Final = Features(
     find=find_sift,
     likeness=0.8,
     sure=0.92,
+    same_point=0.008,
     template_widths=(110, 180, 360),
     kept_per_view=300,
     packed_unit=512,  # all but a few entries lie below 0.5
@@ -151,8 +154,9 @@ def _folder(features: Features) -> Path:
 
 
 def _cache_path(template: Template, features: Features) -> Path:
-    how = replace(features, find=None)  # type: ignore[arg-type]  # a function is not told by its text
-    digest = hashlib.sha256(repr((how, TEMPLATE_GREYS)).encode() + content_of(template))
+    kept = (features.kept_per_view, features.packed_unit, features.packed_zero)
+    settings = (features.version, features.template_widths, TEMPLATE_GREYS, *kept)
+    digest = hashlib.sha256(repr(settings).encode() + content_of(template))
     return _folder(features) / f"{digest.hexdigest()[:32]}.safetensors"
 
 

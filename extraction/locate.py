@@ -47,7 +47,6 @@ REPROJECTION_PX: Final = 2.5
 MAX_SHEAR: Final = 0.06
 MAX_STRETCH: Final = 1.25  # a streamer may scale width and height a little differently
 OVERLAY_WIDTHS: Final = (60.0, 1000.0)  # px
-SAME_POINT: Final = 0.008  # of the canvas width: views of one template keypoint
 FINE_PX: Final = 0.2  # errors below it count alike
 SECOND_LOOK_WIDTH: Final = 360  # px
 SECOND_LOOK_KEPT: Final = 2000
@@ -302,7 +301,7 @@ def _candidates(
             continue
         source, target = votes.index.packed[use], votes.still[votes.nearest[use]]
         agree = _agreeing(source, target, template.scene.canvas)
-        count = len(_distinct(source.points[agree], template.scene.canvas[0]))
+        count = len(_distinct(source.points[agree], template.scene.canvas[0] * votes.index.features.same_point))
         if count >= least:
             voted.append((count, template, slice(start, end), source.points[agree], target.points[agree]))
     voted.sort(key=lambda each: -each[0])
@@ -368,7 +367,7 @@ def _fit_again(
         if not _is_upright(upright):
             return None
     error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
-    distinct = _distinct(source[error < REPROJECTION_PX], template.scene.canvas[0])
+    distinct = _distinct(source[error < REPROJECTION_PX], template.scene.canvas[0] * features.same_point)
     if len(distinct) < 4:
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
@@ -452,9 +451,9 @@ def _fit_upright(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return affine
 
 
-def _distinct(points: np.ndarray, canvas_width: float) -> np.ndarray:
+def _distinct(points: np.ndarray, apart: float) -> np.ndarray:
     """One point for each place of the template: views at two sizes and two backgrounds repeat them."""
-    cells = np.round(points / (SAME_POINT * canvas_width)).astype(np.int64)
+    cells = np.round(points / apart).astype(np.int64)
     _, first = np.unique(cells, axis=0, return_index=True)
     return points[first]
 

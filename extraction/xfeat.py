@@ -24,6 +24,8 @@ from extraction.features import Features, Keypoints
 from extraction.records import SourceError
 
 LENGTH: Final = 64  # of a descriptor
+CELL: Final = 8  # px of a picture for each descriptor of the network's map
+TEMPLATE_WIDTH: Final = 360  # px
 MULTIPLE: Final = 32  # px; the network's pictures have sides of so many
 STEPS: Final = 5  # half octaves that a picture is looked at in
 LEAST_SIDE: Final = 64  # px; a smaller picture shows no overlay
@@ -79,7 +81,8 @@ def open_xfeat(weights: Path = WEIGHTS) -> Features:
         find=partial(find_xfeat, net),
         likeness=0.7,
         sure=0.9,
-        template_widths=(360,),
+        same_point=CELL / TEMPLATE_WIDTH,  # corners in one cell have nearly one descriptor
+        template_widths=(TEMPLATE_WIDTH,),
         kept_per_view=450,
         packed_unit=256,
         packed_zero=128,

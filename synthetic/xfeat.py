@@ -42,7 +42,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pairs: int = 40_000
+    pairs: int = 5_000
     """In all."""
     batch: int = 8
     """Pairs per step."""
