@@ -76,9 +76,9 @@ class Features:
     version: what its keypoints depend on, besides the picture. find: (H, W) uint8 grey, how many of the strongest to
     keep, and whether faint ones count -> those. likeness: cosine of descriptors, below which nothing matches; sure:
     above which a match is hardly chance. same_point: part of the canvas width, within which keypoints of a template
-    count as one. template_widths: px that templates are looked at in; overlays are 90 to 500 px wide in a frame.
-    kept_per_view: keypoints of one such look. packed_unit, packed_zero: a descriptor's entry of 1, and what is added to
-    all, as bytes, which saturate.
+    count as one; least_part: of these, that must be seen where a template is presumed to be. template_widths: px that
+    templates are looked at in; overlays are 90 to 500 px wide in a frame. kept_per_view: keypoints of one such look.
+    packed_unit, packed_zero: a descriptor's entry of 1, and what is added to all, as bytes, which saturate.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Features:
     likeness: float
     sure: float
     same_point: float
+    least_part: float
     template_widths: tuple[int, ...]
     kept_per_view: int
     packed_unit: int
@@ -127,6 +128,7 @@ SIFT: Final = Features(
     likeness=0.8,
     sure=0.92,
     same_point=0.008,
+    least_part=0.0,  # their number alone decides
     template_widths=(110, 180, 360),
     kept_per_view=300,
     packed_unit=512,  # all but a few entries lie below 0.5

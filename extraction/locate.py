@@ -367,8 +367,9 @@ def _fit_again(
         if not _is_upright(upright):
             return None
     error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
-    distinct = _distinct(source[error < REPROJECTION_PX], template.scene.canvas[0] * features.same_point)
-    if len(distinct) < 4:
+    apart = template.scene.canvas[0] * features.same_point
+    distinct = _distinct(source[error < REPROJECTION_PX], apart)
+    if len(distinct) < max(4, features.least_part * len(_distinct(drawn.points, apart))):
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
