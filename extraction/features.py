@@ -182,7 +182,7 @@ class Index:
 
 
 @lru_cache(maxsize=2)
-def index_of(templates: tuple[Template, ...], features: Features = SIFT) -> Index:
+def index_of(templates: tuple[Template, ...], features: Features) -> Index:
     """The index of templates; those that have hardly any keypoints are left out. The same templates' index is kept."""
     paths = [_cache_path(template, features) for template in templates]
     found = [_load(path) for path in paths]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,12 @@ from templates.catalogue import Template
 
 
 def find_overlay(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Sequence[Features] = (SIFT,)
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
 ) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    A box given by hand is read with a template that the video itself lends. Each of ``features`` is tried where those
-    before it found nothing. Where no template is found and something else looks like a pad, the detail says where, for
-    a person to confirm.
+    A box given by hand is read with a template that the video itself lends. Where no template is found and something
+    else looks like a pad, the detail says where, for a person to confirm.
     """
     if options.box is not None:
         assert options.family is not None
@@ -40,22 +39,18 @@ def find_overlay(
         return Found((place_by_hand(options.box, adopted.template, frames),), None, "")
     with ThreadPoolExecutor(1) as pool:
         # Made once for all videos, while the first is sampled.
-        pool.submit(index_of, tuple(templates.values()), features[0])
+        pool.submit(index_of, tuple(templates.values()), features)
         samples = sample_frames(path, options.sample_frames)
-    for kind in features:
-        found = locate(
-            samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path), features=kind
-        )
-        if found.placements:
-            return found
-    if len(samples) < LEAST_FRAMES:
+    frame_at = partial(read_frame_at, path)
+    found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=frame_at, features=features)
+    if found.placements or len(samples) < LEAST_FRAMES:
         return found
     proposal = Proposer.load().propose([rgb for _, rgb in samples])
     return Found((), Reason.UNKNOWN_SKIN, proposal.sentence) if proposal.score >= SUSPECTED else found
 
 
 def locate_video(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Sequence[Features] = (SIFT,)
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
 ) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
     found = find_overlay(path, templates, options, features)

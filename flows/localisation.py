@@ -120,7 +120,7 @@ def run_localisation(
         try:
             case = read_about(folder)
             by_sift, by_xfeat = (
-                judge(case, locate_video(folder / "video.mp4", templates, options, (each,)), name)
+                judge(case, locate_video(folder / "video.mp4", templates, options, each), name)
                 for name, each in ((SIFT_ALONE, SIFT), (XFEAT_ALONE, open_xfeat()))
             )
             both = replace(by_sift if by_sift.templates else by_xfeat, features=BOTH)
