@@ -2,7 +2,8 @@
 
 records     types that cross stages
 video       path -> timestamped frames
-features    pictures -> keypoints, of templates and of what stands still
+features    pictures -> keypoints, of templates and of what stands still; SIFT
+xfeat       the same by a network
 spans       sampled frames + places -> which show what, which pad, and when it changes
 look        template + place + what is seen there -> how opaque it is drawn, and whether it can be that drawing
 locate      keypoints + templates -> Placement

@@ -1,4 +1,6 @@
-"""Image -> keypoints: SIFT with root-normalised descriptors, of templates and of what stands still in a video."""
+"""Image -> keypoints, of templates and of what stands still in a video; by SIFT with root-normalised descriptors, or
+by any other ``Features``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -28,10 +30,9 @@ from templates.draw import draw_rgba
 log = logging.getLogger(__name__)
 
 CONTRAST: Final = 0.015  # SIFT's default of 0.04 drops most of a translucent overlay
-TEMPLATE_WIDTHS: Final = (110, 180, 360)  # px; overlays are 90 to 500 px wide in a frame
+FAINT: Final = 0.006  # SIFT contrast of a second look
 TEMPLATE_GREYS: Final = (24, 200)  # backgrounds: outlines look different over dark and bright games
 PATIENCE: Final = 50  # templates without kept keypoints, from which on a person is told what takes so long
-PACKED_UNIT: Final = 512  # a kept descriptor's entry of 1; all but a few lie below 0.5, and bytes saturate there
 SHORT: Final = 64  # main axes of the descriptors, along which they are searched for
 CELLS: Final = 1024  # of the inverted file: descriptors are searched for in the cells nearest to them
 PER_CELL: Final = 39  # descriptors that the middle of a cell is worked out from, the least that faiss is content with
@@ -40,7 +41,6 @@ NEIGHBOURS: Final = 64  # template keypoints that a still one votes for: a famil
 ADDED_AT_ONCE: Final = 16384
 BLOCK: Final = 4096  # descriptors that are unpacked at once
 MEDIAN_ROWS: Final = 16
-KEPT_PER_VIEW: Final = 300
 KEPT_PER_FRAME: Final = 3000
 STILL_RADIUS_PX: Final = 1.5
 SUBSETS: Final = 5  # of the sampled frames, each pooled into one median picture
@@ -49,7 +49,7 @@ STILL_SUBSETS: Final = 2  # a keypoint counts as standing still when it recurs i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keypoints:
-    """N keypoints: points (N, 2), sizes (N,), angles (N,) in degrees, descriptors (N, 128) of unit length; float32."""
+    """N keypoints: points (N, 2), sizes (N,), angles (N,) in degrees, descriptors (N, D) of unit length; float32."""
 
     points: np.ndarray
     sizes: np.ndarray
@@ -69,9 +69,44 @@ class Keypoints:
         return cls(*(np.concatenate([getattr(each, name) for each in several]) for name in names))
 
 
-def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> Keypoints:
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One way to find keypoints and to describe them.
+
+    version: what its keypoints depend on, besides the picture. find: (H, W) uint8 grey, how many of the strongest to
+    keep, and whether faint ones count -> those. likeness: cosine of descriptors, below which nothing matches; sure:
+    above which a match is hardly chance. same_point: part of the canvas width, within which keypoints of a template
+    count as one; least_part: of these, that must be seen where a template is presumed to be. template_widths: px that
+    templates are looked at in; overlays are 90 to 500 px wide in a frame. kept_per_view: keypoints of one such look.
+    packed_unit, packed_zero: a descriptor's entry of 1, and what is added to all, as bytes, which saturate.
+    """
+
+    name: str
+    version: str
+    find: Callable[[np.ndarray, int, bool], Keypoints]
+    likeness: float
+    sure: float
+    same_point: float
+    least_part: float
+    template_widths: tuple[int, ...]
+    kept_per_view: int
+    packed_unit: int
+    packed_zero: int
+
+    def pack(self, keypoints: Keypoints) -> Keypoints:
+        """Descriptors in bytes. Reading and joining some hundred templates is bound by memory."""
+        entries = (keypoints.descriptors * self.packed_unit).round() + self.packed_zero
+        return replace(keypoints, descriptors=entries.clip(0, 255).astype(np.uint8))
+
+    def unpack(self, packed: Keypoints) -> Keypoints:
+        """Descriptors in float32."""
+        entries = packed.descriptors.astype(np.float32) - self.packed_zero
+        return replace(packed, descriptors=entries / self.packed_unit)
+
+
+def find_sift(grey: np.ndarray, keep: int, faint: bool) -> Keypoints:
     """The strongest ``keep`` SIFT keypoints of an (H, W) uint8 picture. Points: pixel (i, j) covers [i, i + 1)."""
-    sift = cv2.SIFT.create(nfeatures=keep, contrastThreshold=contrast)
+    sift = cv2.SIFT.create(nfeatures=keep, contrastThreshold=FAINT if faint else CONTRAST)
     found, descriptors = sift.detectAndCompute(grey, None)
     if not found:
         empty = np.zeros(0, np.float32)
@@ -86,6 +121,21 @@ def find_keypoints(grey: np.ndarray, keep: int, contrast: float = CONTRAST) -> K
     )
 
 
+SIFT: Final = Features(
+    name="sift",
+    version=f"{CONTRAST} {cv2.__version__}",
+    find=find_sift,
+    likeness=0.8,
+    sure=0.92,
+    same_point=0.008,
+    least_part=0.0,  # their number alone decides
+    template_widths=(110, 180, 360),
+    kept_per_view=300,
+    packed_unit=512,  # all but a few entries lie below 0.5
+    packed_zero=0,
+)
+
+
 def _load(path: Path) -> Keypoints | None:
     """A template's keypoints from the user's cache folder, packed; None where they are absent or damaged."""
     try:
@@ -94,25 +144,22 @@ def _load(path: Path) -> Keypoints | None:
         return None
 
 
-def _make(template: Template, path: Path) -> Keypoints:
-    """Keypoints of a template's rest picture over dark and bright grey, in canvas units, kept at ``path``.
-
-    Packed: descriptors in bytes. Reading and joining some hundred templates is bound by memory.
-    """
-    found = _compute_template_keypoints(template)
-    keypoints = replace(found, descriptors=(found.descriptors * PACKED_UNIT).round().clip(0, 255).astype(np.uint8))
+def _make(template: Template, path: Path, features: Features) -> Keypoints:
+    """Keypoints of a template's rest picture over dark and bright grey, in canvas units, packed, kept at ``path``."""
+    keypoints = features.pack(_compute_template_keypoints(template, features))
     _store(path, save({name: getattr(keypoints, name) for name in Keypoints.__dataclass_fields__}))
     return keypoints
 
 
-def _unpack(packed: Keypoints) -> Keypoints:
-    return replace(packed, descriptors=packed.descriptors.astype(np.float32) / PACKED_UNIT)
+def _folder(features: Features) -> Path:
+    return user_cache_path("padtrace") / "keypoints" / features.name
 
 
-def _cache_path(template: Template) -> Path:
-    settings = (CONTRAST, TEMPLATE_WIDTHS, TEMPLATE_GREYS, KEPT_PER_VIEW, PACKED_UNIT, cv2.__version__)
+def _cache_path(template: Template, features: Features) -> Path:
+    kept = (features.kept_per_view, features.packed_unit, features.packed_zero)
+    settings = (features.version, features.template_widths, TEMPLATE_GREYS, *kept)
     digest = hashlib.sha256(repr(settings).encode() + content_of(template))
-    return user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.safetensors"
+    return _folder(features) / f"{digest.hexdigest()[:32]}.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,25 +171,26 @@ class Index:
     """
 
     templates: tuple[Template, ...]
+    features: Features
     packed: Keypoints
     ends: np.ndarray
     cells: faiss.Index
 
     def keypoints(self, part: slice | np.ndarray) -> Keypoints:
         """Some of all keypoints."""
-        return _unpack(self.packed[part])
+        return self.features.unpack(self.packed[part])
 
 
 @lru_cache(maxsize=2)
-def index_of(templates: tuple[Template, ...]) -> Index:
+def index_of(templates: tuple[Template, ...], features: Features) -> Index:
     """The index of templates; those that have hardly any keypoints are left out. The same templates' index is kept."""
-    paths = [_cache_path(template) for template in templates]
+    paths = [_cache_path(template, features) for template in templates]
     found = [_load(path) for path in paths]
     unknown = [i for i, keypoints in enumerate(found) if keypoints is None]
     if len(unknown) > PATIENCE:
         log.warning("working out the keypoints of %d templates: about a minute, once on this machine", len(unknown))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(_make, [templates[i] for i in unknown], [paths[i] for i in unknown])
+        made = pool.map(lambda i: _make(templates[i], paths[i], features), unknown)
         for i, keypoints in zip(unknown, made, strict=True):
             found[i] = keypoints
     rich = [
@@ -152,11 +200,11 @@ def index_of(templates: tuple[Template, ...]) -> Index:
     ]
     everything = Keypoints.join([keypoints for _, _, keypoints in rich])
     ends = np.cumsum([len(keypoints) for _, _, keypoints in rich])
-    cells = _cells_of([path for _, path, _ in rich], everything)
-    return Index(tuple(template for template, _, _ in rich), everything, ends, cells)
+    cells = _cells_of([path for _, path, _ in rich], everything, features)
+    return Index(tuple(template for template, _, _ in rich), features, everything, ends, cells)
 
 
-def _cells_of(paths: Sequence[Path], packed: Keypoints) -> faiss.Index:
+def _cells_of(paths: Sequence[Path], packed: Keypoints, features: Features) -> faiss.Index:
     """The inverted file of all keypoints that ``paths`` keep: from the cache folder, or made and put there.
 
     One is kept, that of the templates last asked for.
@@ -164,16 +212,16 @@ def _cells_of(paths: Sequence[Path], packed: Keypoints) -> faiss.Index:
     digest = hashlib.sha256(
         repr((SHORT, CELLS, PER_CELL, CELLS_ASKED, faiss.__version__, [path.name for path in paths])).encode()
     )
-    path = user_cache_path("padtrace") / "keypoints" / f"{digest.hexdigest()[:32]}.faiss"
+    path = _folder(features) / f"{digest.hexdigest()[:32]}.faiss"
     with contextlib.suppress(OSError, RuntimeError):  # absent or damaged
         return faiss.deserialize_index(np.fromfile(path, np.uint8))
     count = min(CELLS, len(packed) // PER_CELL)
-    cells = faiss.index_factory(128, f"PCA{SHORT},IVF{count},SQ8" if count > 1 else "Flat")
+    cells = faiss.index_factory(packed.descriptors.shape[1], f"PCA{SHORT},IVF{count},SQ8" if count > 1 else "Flat")
     if count > 1:
         faiss.extract_index_ivf(cells).nprobe = CELLS_ASKED
-        cells.train(_unpack(packed[:: len(packed) // (PER_CELL * count)]).descriptors)
+        cells.train(features.unpack(packed[:: len(packed) // (PER_CELL * count)]).descriptors)
     for start in range(0, len(packed), ADDED_AT_ONCE):
-        cells.add(_unpack(packed[start : start + ADDED_AT_ONCE]).descriptors)
+        cells.add(features.unpack(packed[start : start + ADDED_AT_ONCE]).descriptors)
     with contextlib.suppress(OSError):  # the folder may be read-only
         for other in path.parent.glob("*.faiss"):
             other.unlink(missing_ok=True)
@@ -218,40 +266,43 @@ def _tell_once(text: str) -> None:
     log.warning(text)
 
 
-def _compute_template_keypoints(template: Template) -> Keypoints:
+def _compute_template_keypoints(template: Template, features: Features) -> Keypoints:
     views = []
-    for width in TEMPLATE_WIDTHS:
+    for width in features.template_widths:
         rgba = draw_rgba(template, States.rest(), width).astype(np.float32)
         alpha = rgba[..., 3:] / 255
         for grey in TEMPLATE_GREYS:
             margin = width // 10  # an outline at the canvas edge needs a surrounding
             over = (rgba[..., :3] * alpha + grey * (1 - alpha)).astype(np.uint8)
             framed = cv2.copyMakeBorder(over, *(margin,) * 4, cv2.BORDER_CONSTANT, value=(grey,) * 3)
-            found = find_keypoints(cv2.cvtColor(framed, cv2.COLOR_RGB2GRAY), KEPT_PER_VIEW)
+            found = features.find(cv2.cvtColor(framed, cv2.COLOR_RGB2GRAY), features.kept_per_view, False)
             unit = template.scene.canvas[0] / width
             points = (found.points - margin) * unit
             views.append(Keypoints(points, found.sizes * unit, found.angles, found.descriptors))
     return Keypoints.join(views)
 
 
-def look_at(median: np.ndarray, keep: int) -> Keypoints:
+def look_at(median: np.ndarray, keep: int, features: Features = SIFT, faint: bool = False) -> Keypoints:
     """The strongest ``keep`` keypoints of an (H, W, 3) uint8 picture."""
-    return find_keypoints(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), keep)
+    return features.find(cv2.cvtColor(median, cv2.COLOR_RGB2GRAY), keep, faint)
 
 
-def look_for_still(pictures: Sequence[np.ndarray], median: np.ndarray) -> Iterator[Keypoints]:
+def look_for_still(
+    pictures: Sequence[np.ndarray], median: np.ndarray, features: Features = SIFT
+) -> Iterator[Keypoints]:
     """Keypoints of what stands still in (H, W, 3) uint8 frames of one video, at a first look, then at a closer one.
 
     median: (H, W, 3), of all frames; the first look takes its keypoints, which is enough for most overlays. For the
     second, each subset of the frames is pooled into its temporal median, in which the game behind an overlay fades,
     and keypoints that recur at the same place of several medians are added, their descriptors averaged.
     """
-    whole = look_at(median, KEPT_PER_FRAME)
+    whole = look_at(median, KEPT_PER_FRAME, features)
     yield whole
     frames = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     subsets = min(SUBSETS, len(frames))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # SIFT uses one core
-        found = list(pool.map(lambda i: find_keypoints(median_of(frames[i::subsets]), KEPT_PER_FRAME), range(subsets)))
+        medians = pool.map(lambda i: median_of(frames[i::subsets]), range(subsets))
+        found = list(pool.map(lambda grey: features.find(grey, KEPT_PER_FRAME, False), medians))
     owner = np.repeat(np.arange(subsets), [len(each) for each in found])
     yield Keypoints.join([_recurring(Keypoints.join(found), owner, min(STILL_SUBSETS, subsets)), whole])
 

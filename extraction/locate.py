@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 from extraction.features import (
+    SIFT,
+    Features,
     Index,
     Keypoints,
-    find_keypoints,
     index_of,
     look_at,
     look_for_still,
@@ -35,8 +36,7 @@ from extraction.spans import FrameAt, find_spans, find_unexplained, follow, join
 from templates.catalogue import Template
 
 FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
-SIMILARITY: Final = 0.8  # cosine of root descriptors, below which nothing matches
-SURE_SIMILARITY, SURE_VOTES = 0.92, 10  # that a second pad needs: where there is none, up to 20 votes of grids agree
+SURE_VOTES: Final = 10  # that a second pad needs: where there is none, up to 20 votes of grids agree
 BORDER: Final = 0.05  # of the canvas, around it: keypoints there are the overlay's too
 KEPT_PER_PART: Final = 1000  # keypoints of a part of the frames
 MAX_TURN: Final = 25.0  # degrees; overlays are scaled, never turned
@@ -45,11 +45,9 @@ REPROJECTION_PX: Final = 2.5
 MAX_SHEAR: Final = 0.06
 MAX_STRETCH: Final = 1.25  # a streamer may scale width and height a little differently
 OVERLAY_WIDTHS: Final = (60.0, 1000.0)  # px
-SAME_POINT: Final = 0.008  # of the canvas width: views of one template keypoint
 FINE_PX: Final = 0.2  # errors below it count alike
 SECOND_LOOK_WIDTH: Final = 360  # px
 SECOND_LOOK_KEPT: Final = 2000
-FAINT: Final = 0.006  # SIFT contrast of the second look
 SAME_SIZE: Final = 0.5  # octaves
 MAX_SIDE_ERROR: Final = 1.5  # px, standard error of the box's sides; a clump of inliers leaves them open
 CLOSE_CALL: Final = 0.5  # of the most inliers: candidates that the picture decides between
@@ -88,6 +86,7 @@ def locate(
     *,
     min_inliers: int = 20,
     frame_at: FrameAt | None = None,
+    features: Features = SIFT,
 ) -> Found:
     """Find the overlays in frames sampled from one video, (pts_s, (H, W, 3) uint8 RGB), and when they are there.
 
@@ -100,8 +99,8 @@ def locate(
     pictures = np.stack([_shrink(rgb) for rgb in rgbs])
     shrink = pictures.shape[2] / rgbs[0].shape[1]
     median = median_of(pictures)
-    for still in look_for_still(list(pictures), median):
-        good, judged = _find_all(still, templates, median, min_inliers)
+    for still in look_for_still(list(pictures), median, features):
+        good, judged = _find_all(still, templates, median, min_inliers, features)
         if good:
             break
     everywhere = np.ones(len(frames), bool)
@@ -109,10 +108,10 @@ def locate(
     seen_before: set[tuple[int, int]] = set()
     while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
         seen_before.update(left)
-        for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers):
+        for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers, features):
             new = follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, found_in)
             # A few frames may resemble a template by chance; all frames that look like them seldom do.
-            pooled = _fit_again(fit.template, fit.drawn, fit.affine, median_of(pictures[new.alike]))
+            pooled = _fit_again(fit.template, fit.drawn, fit.affine, median_of(pictures[new.alike]), features)
             if pooled is not None and _is_good(pooled, min_inliers):
                 tracks = join_track(tracks, replace(new, inliers=pooled.inliers), rgbs)
     tracks = settle_overlaps(tracks)
@@ -134,16 +133,20 @@ def locate(
 
 
 def _find_in_parts(
-    pictures: np.ndarray, parts: Sequence[tuple[int, int]], templates: Mapping[str, Template], min_inliers: int
+    pictures: np.ndarray,
+    parts: Sequence[tuple[int, int]],
+    templates: Mapping[str, Template],
+    min_inliers: int,
+    features: Features,
 ) -> Iterator[tuple[np.ndarray, _Fit]]:
     """The overlays in the medians of parts, (first, end) each, of T pictures: (T,) bool, the part, and the fit."""
     medians = [median_of(pictures[first:end]) for first, end in parts]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        stills = list(pool.map(lambda median: look_at(median, KEPT_PER_PART), medians))
+        stills = list(pool.map(lambda median: look_at(median, KEPT_PER_PART, features), medians))
     for (first, end), median, still in zip(parts, medians, stills, strict=True):
         found_in = np.zeros(len(pictures), bool)
         found_in[first:end] = True
-        for fit in _find_all(still, templates, median, min_inliers)[0]:
+        for fit in _find_all(still, templates, median, min_inliers, features)[0]:
             yield found_in, fit
 
 
@@ -160,16 +163,16 @@ class _Votes:
     similarity: np.ndarray
 
 
-def _vote(still: Keypoints, templates: Mapping[str, Template]) -> _Votes | None:
+def _vote(still: Keypoints, templates: Mapping[str, Template], features: Features) -> _Votes | None:
     """None where there is nothing to vote on."""
     if len(still) < 4 or not templates:
         return None
-    index = index_of(tuple(templates.values()))
+    index = index_of(tuple(templates.values()), features)
     return _Votes(index, still, *nearest_still(index, still))
 
 
 def _find_all(
-    still: Keypoints, templates: Mapping[str, Template], median: np.ndarray, min_inliers: int
+    still: Keypoints, templates: Mapping[str, Template], median: np.ndarray, min_inliers: int, features: Features
 ) -> tuple[list[_Fit], list[_Fit]]:
     """The overlays that one picture shows, each in a place of its own, and all fits that were judged.
 
@@ -178,11 +181,11 @@ def _find_all(
     """
     found: list[_Fit] = []
     judged: list[_Fit] = []
-    while (votes := _vote(still, templates)) is not None:
-        candidates = _candidates(votes, votes.similarity > SIMILARITY, 1)
+    while (votes := _vote(still, templates, features)) is not None:
+        candidates = _candidates(votes, votes.similarity > features.likeness, 1)
         good: list[_Fit] = []
         for first in range(0, len(candidates), AT_ONCE):
-            fits = _fit_together(candidates[first : first + AT_ONCE], median)
+            fits = _fit_together(candidates[first : first + AT_ONCE], median, features)
             judged += fits
             if good := [fit for fit in fits if _is_good(fit, min_inliers)]:
                 break
@@ -191,7 +194,7 @@ def _find_all(
         most = max(fit.inliers for fit in good)
         found.append(max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness))
         free = ~_covers(found[-1], still.points)
-        sure = free[votes.nearest] & (votes.similarity > SURE_SIMILARITY)
+        sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not _candidates(votes, sure, SURE_VOTES):
             break
         still = still[free]
@@ -199,11 +202,11 @@ def _find_all(
 
 
 def _fit_together(
-    candidates: Sequence[tuple[Template, Keypoints, np.ndarray, np.ndarray]], median: np.ndarray
+    candidates: Sequence[tuple[Template, Keypoints, np.ndarray, np.ndarray]], median: np.ndarray, features: Features
 ) -> list[_Fit]:
     """Those of the ``_candidates`` that fit."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        fitting = [pool.submit(_fit, *candidate, median) for candidate in candidates]
+        fitting = [pool.submit(_fit, *candidate, median, features) for candidate in candidates]
     return [fit for each in fitting if (fit := each.result()) is not None]
 
 
@@ -257,7 +260,7 @@ def _candidates(
             continue
         source, target = votes.index.packed[use], votes.still[votes.nearest[use]]
         agree = _agreeing(source, target, template.scene.canvas)
-        count = len(_distinct(source.points[agree], template.scene.canvas[0]))
+        count = len(_distinct(source.points[agree], template.scene.canvas[0] * votes.index.features.same_point))
         if count >= least:
             voted.append((count, template, slice(start, end), source.points[agree], target.points[agree]))
     voted.sort(key=lambda each: -each[0])
@@ -288,7 +291,12 @@ def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float])
 
 
 def _fit(
-    template: Template, drawn: Keypoints, source: np.ndarray, target: np.ndarray, median: np.ndarray
+    template: Template,
+    drawn: Keypoints,
+    source: np.ndarray,
+    target: np.ndarray,
+    median: np.ndarray,
+    features: Features,
 ) -> _Fit | None:
     """An affine fit of one of the ``_candidates``, refused unless it looks like an upright overlay."""
     if len(source) < 4:
@@ -299,32 +307,35 @@ def _fit(
     if affine is None or not _is_upright(affine):
         return None
     inlier = mask.ravel().astype(bool)
-    return _fit_again(template, drawn, _fit_upright(source[inlier], target[inlier]), median)
+    return _fit_again(template, drawn, _fit_upright(source[inlier], target[inlier]), median, features)
 
 
-def _fit_again(template: Template, drawn: Keypoints, upright: np.ndarray, median: np.ndarray) -> _Fit | None:
+def _fit_again(
+    template: Template, drawn: Keypoints, upright: np.ndarray, median: np.ndarray, features: Features
+) -> _Fit | None:
     """The second look: the fit of a template that is presumed to be where ``upright`` puts it."""
     if not _is_upright(upright):
         return None
-    there = _keypoints_at(template, upright, median)
+    there = _keypoints_at(template, upright, median, features)
     similarity = drawn.descriptors @ there.descriptors.T
     for reach_px in (2 * REPROJECTION_PX, REPROJECTION_PX, REPROJECTION_PX):  # the first fit may be off
-        source, target = _match_at(drawn, there, similarity, upright, reach_px)
+        source, target = _match_at(drawn, there, similarity, upright, reach_px, features.likeness)
         if len(source) < 4:
             return None
         upright = _fit_upright(source, target)
         if not _is_upright(upright):
             return None
     error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
-    distinct = _distinct(source[error < REPROJECTION_PX], template.scene.canvas[0])
-    if len(distinct) < 4:
+    apart = template.scene.canvas[0] * features.same_point
+    distinct = _distinct(source[error < REPROJECTION_PX], apart)
+    if len(distinct) < max(4, features.least_part * len(_distinct(drawn.points, apart))):
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
     return _Fit(template, drawn, upright, len(distinct), _likeness(template, upright, median))
 
 
-def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray) -> Keypoints:
+def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray, features: Features) -> Keypoints:
     """The median's keypoints where a template is presumed to be, in pixels of the median.
 
     The place is cut out at the size of the template's own views, and faint keypoints count.
@@ -338,12 +349,17 @@ def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray) ->
     to_frame[:, 2] += 0.5 * scale - 0.5  # pixel centres
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     seen = cv2.warpAffine(median, to_frame, (size[0], size[1]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    found = find_keypoints(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), SECOND_LOOK_KEPT, FAINT)
+    found = look_at(seen, SECOND_LOOK_KEPT, features, faint=True)
     return replace(found, points=found.points * scale + shift, sizes=found.sizes * scale[0])
 
 
 def _match_at(
-    source: Keypoints, there: Keypoints, similarity: np.ndarray, affine: np.ndarray, reach_px: float
+    source: Keypoints,
+    there: Keypoints,
+    similarity: np.ndarray,
+    affine: np.ndarray,
+    reach_px: float,
+    likeness: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match a template's keypoints within ``reach_px`` of where they should be: canvas and frame points, (N, 2).
 
@@ -351,7 +367,7 @@ def _match_at(
     no ratio test, the place singles it out.
     """
     scale = np.diag(affine[:, :2])
-    rows, columns = np.nonzero(similarity > SIMILARITY)
+    rows, columns = np.nonzero(similarity > likeness)
     apart_px = np.abs(source.points[rows] * scale + affine[:, 2] - there.points[columns]).max(1)
     octaves = np.abs(np.log2(source.sizes[rows] * scale[0] / there.sizes[columns]))
     turn = np.abs((source.angles[rows] - there.angles[columns] + 180) % 360 - 180)
@@ -395,9 +411,9 @@ def _fit_upright(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return affine
 
 
-def _distinct(points: np.ndarray, canvas_width: float) -> np.ndarray:
+def _distinct(points: np.ndarray, apart: float) -> np.ndarray:
     """One point for each place of the template: views at two sizes and two backgrounds repeat them."""
-    cells = np.round(points / (SAME_POINT * canvas_width)).astype(np.int64)
+    cells = np.round(points / apart).astype(np.int64)
     _, first = np.unique(cells, axis=0, return_index=True)
     return points[first]
 

@@ -226,12 +226,12 @@ def _localise(video: str) -> dict[str, tuple[float, float]]:
     import cv2
 
     from extraction.extract import ExtractOptions
-    from extraction.features import index_of, look_for_still, median_of, nearest_still
+    from extraction.features import SIFT, index_of, look_for_still, median_of, nearest_still
     from extraction.video import sample_frames
     from flows.extract import locate_video
     from templates.catalogue import library
 
-    index = index_of(tuple(library().values()))
+    index = index_of(tuple(library().values()), SIFT)
     pictures = [rgb for _, rgb in sample_frames(Path(video))]
     one_by_one = cv2.BFMatcher(cv2.NORM_L2)
     drawn = [index.keypoints(slice(*ends)).descriptors for ends in zip((0, *index.ends), index.ends, strict=False)]

@@ -663,6 +663,41 @@ def train_parser(
     faults.exit()
 
 
+@train_app.command("xfeat")
+def train_xfeat(
+    run: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there.")] = Path(
+        "runs/xfeat"
+    ),
+    device: DeviceOption = Device.AUTO,
+    debug: Debug = False,
+) -> None:
+    """Train XFeat to find drawings again in games, on pairs that are rendered as it goes.
+
+    The games are those that `python -m synthetic.backgrounds` has recorded.
+    """
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
+        from synthetic.split import training_templates
+        from synthetic.xfeat import Recipe, train
+
+        recipe = Recipe()
+        task = bar.add_task("training", total=recipe.pairs)
+        weights = train(
+            recipe,
+            training_templates(),
+            Backgrounds(TRAIN_PATH),
+            Backgrounds(EVAL_PATH),
+            run,
+            device=_resolve_device(device),
+            on_progress=lambda done, line: bar.update(
+                task, completed=done, description=f"loss {line['descriptors']:.3f}"
+            ),
+        )
+        out.print(f"wrote {weights}", markup=False)
+    faults.exit()
+
+
 def _videos(sources: Sequence[str], faults: Faults) -> Iterator[Path]:
     """Every video that the sources name; a source that names none is told, and the rest goes on."""
     for source in sources:

@@ -16,7 +16,7 @@ import torch
 
 from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
-from extraction.features import index_of
+from extraction.features import SIFT, Features, index_of
 from extraction.layout import choose_layout
 from extraction.locate import Found, locate, place_by_hand
 from extraction.look import LEAST_OPACITY
@@ -48,16 +48,20 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
     return Found(placements, None, f"{found.detail}; it is read by what the video itself shows")
 
 
-def look_for_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
+def look_for_overlay(
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
+) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
     The detail names the drawings that what was found only resembles. Where no template is found and something else
     looks like a pad, it says where, for a person to confirm.
     """
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(index_of, tuple(templates.values()))  # made once for all videos, while the first is sampled
+        # Made once for all videos, while the first is sampled.
+        pool.submit(index_of, tuple(templates.values()), features)
         samples = sample_frames(path, options.sample_frames)
-    found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
+    frame_at = partial(read_frame_at, path)
+    found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=frame_at, features=features)
     if found.placements:
         names = dict.fromkeys(place.template.id for place in found.placements if _only_resembles(place))
         return replace(found, detail=f"an unknown skin that resembles {', '.join(names)}" if names else "")
@@ -90,9 +94,11 @@ def _lend(
     return place_by_hand(box_xywh, adopted.template, frames)
 
 
-def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:
+def locate_video(
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
+) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
-    found = look_for_overlay(path, templates, options)
+    found = look_for_overlay(path, templates, options, features)
     info = probe(path)
     described = [describe_placement(place, info) for place in found.placements]
     return {"source": str(path), "placements": described, "reason": found.reason, "detail": found.detail}

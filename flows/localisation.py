@@ -2,29 +2,32 @@
 
 A case is a folder with ``case.json``, see ``benchmark.Case``, and ``video.mp4``; it needs no log. An overlay is found
 where a placement has an IoU of at least MIN_IOU with one of its boxes, and the right family. Whatever else is placed is
-false.
+false. It is looked for by SIFT, by XFeat, and by XFeat only where SIFT finds nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from extraction.extract import ExtractOptions
+from extraction.features import SIFT
 from extraction.propose import overlap
 from extraction.records import SourceError
+from extraction.xfeat import open_xfeat
 from flows.benchmark import Case, Failure, read_about
 from flows.extract import locate_video
 from templates.catalogue import Template
 
 MIN_IOU: Final = 0.9
+SIFT_ALONE, XFEAT_ALONE, BOTH = "sift", "xfeat", "both"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One case.
+    """One case, as it was looked for by one of ``Localisation.FEATURES``.
 
     width_px, opacity: of the overlay, None where the case does not say. expects: how many boxes it has.
     iou: for each box the largest IoU of a placement, 0 where there is none. found: whether all boxes are found.
@@ -32,6 +35,7 @@ class Finding:
     """
 
     name: str
+    features: str
     width_px: int | None
     opacity: float | None
     expects: int
@@ -55,15 +59,17 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Localisation:
-    """All cases, in the order in which they were given."""
+    """All cases, in the order in which they were given, each by all FEATURES."""
+
+    FEATURES: ClassVar = (SIFT_ALONE, XFEAT_ALONE, BOTH)
 
     findings: tuple[Finding, ...]
     failures: tuple[Failure, ...]
 
-    def shares(self) -> list[Share]:
+    def shares(self, features: str) -> list[Share]:
         """By width, then by opacity."""
         cells: dict[tuple[int, float], list[Finding]] = {}
-        for finding in self.findings:
+        for finding in self.by(features):
             if finding.expects and finding.width_px is not None and finding.opacity is not None:
                 cells.setdefault((finding.width_px, finding.opacity), []).append(finding)
         return [
@@ -71,17 +77,24 @@ class Localisation:
             for cell, some in sorted(cells.items())
         ]
 
-    def without_overlay(self) -> list[Finding]:
+    def without_overlay(self, features: str) -> list[Finding]:
         """The cases that show none."""
-        return [finding for finding in self.findings if not finding.expects]
+        return [finding for finding in self.by(features) if not finding.expects]
+
+    def by(self, features: str) -> list[Finding]:
+        """The cases as they were looked for by one of ``Localisation.FEATURES``."""
+        return [finding for finding in self.findings if finding.features == features]
 
     def as_json(self) -> dict[str, Any]:
         """What ``padtrace benchmark --localisation --json`` prints; the README describes it."""
-        nothing = self.without_overlay()
+        nothing = {name: self.without_overlay(name) for name in self.FEATURES}
         return {
             "min_iou": MIN_IOU,
-            "shares": [asdict(share) for share in self.shares()],
-            "without_overlay": {"cases": len(nothing), "false": sum(each.false > 0 for each in nothing)},
+            "shares": {name: [asdict(share) for share in self.shares(name)] for name in self.FEATURES},
+            "without_overlay": {
+                name: {"cases": len(some), "false": sum(each.false > 0 for each in some)}
+                for name, some in nothing.items()
+            },
             "cases": [asdict(finding) for finding in self.findings],
             "failures": [asdict(failure) for failure in self.failures],
         }
@@ -106,7 +119,12 @@ def run_localisation(
             on_progress(folder.name, i / len(cases))
         try:
             case = read_about(folder)
-            findings.append(judge(case, locate_video(folder / "video.mp4", templates, options)))
+            by_sift, by_xfeat = (
+                judge(case, locate_video(folder / "video.mp4", templates, options, each), name)
+                for name, each in ((SIFT_ALONE, SIFT), (XFEAT_ALONE, open_xfeat()))
+            )
+            both = replace(by_sift if by_sift.templates else by_xfeat, features=BOTH)
+            findings += [by_sift, by_xfeat, both]
         except (SourceError, OSError) as error:
             failures.append(Failure(str(folder), str(error)))
             if on_failure is not None:
@@ -114,8 +132,8 @@ def run_localisation(
     return Localisation(tuple(findings), tuple(failures))
 
 
-def judge(case: Case, found: Mapping[str, Any]) -> Finding:
-    """What ``locate`` found in a case's video, against its boxes."""
+def judge(case: Case, found: Mapping[str, Any], features: str) -> Finding:
+    """What ``locate`` found in a case's video by one of ``Localisation.FEATURES``, against its boxes."""
     boxes = [box[1:] for box in case.boxes]
     places = found["placements"]
     overlaps = [[overlap(box, place["box"]) for place in places] for box in boxes]
@@ -123,6 +141,7 @@ def judge(case: Case, found: Mapping[str, Any]) -> Finding:
              for row in overlaps]  # fmt: skip
     return Finding(
         name=case.name,
+        features=features,
         width_px=case.width_px,
         opacity=case.opacity,
         expects=len(boxes),

@@ -57,29 +57,29 @@ def benchmark_tables(report: Report, published: dict[str, Any]) -> Iterator[Tabl
 
 
 def localisation_tables(report: Localisation) -> Iterator[Table | str]:
-    """The share found by width and opacity, then what was missed or placed falsely, case by case."""
-    shares = report.shares()
-    widths, opacities = (sorted({getattr(share, name) for share in shares}) for name in ("width_px", "opacity"))
-    if shares:
+    """The share found by width and opacity, each way of looking, then what was missed or placed falsely."""
+    columns = {name: report.shares(name) for name in report.FEATURES}
+    if any(columns.values()):
         grid = _table("Found: box with an IoU of at least 0.9, right family")
-        grid.add_column("width", justify="right")
-        for opacity in opacities:
-            grid.add_column(f"opacity {opacity:g}", justify="right")
-        cells = {(share.width_px, share.opacity): f"{share.found} of {share.cases}" for share in shares}
-        for width in widths:
-            grid.add_row(f"{width} px", *(cells.get((width, opacity), "-") for opacity in opacities))
+        for name in ("width", "opacity", *report.FEATURES):
+            grid.add_column(name, justify="right")
+        for shares in zip(*columns.values(), strict=True):
+            found = (f"{share.found} of {share.cases}" for share in shares)
+            grid.add_row(f"{shares[0].width_px} px", f"{shares[0].opacity:g}", *found)
         yield grid
     if wrong := [each for each in report.findings if each.false or (each.expects and not each.found)]:
         table = _table("Missed, or placed falsely")
-        for name in ("case", "width", "opacity", "placed", "IoU", "false"):
-            table.add_column(name, justify="left" if name in ("case", "placed") else "right", overflow="fold")
+        for name in ("case", "by", "width", "opacity", "placed", "IoU", "false"):
+            table.add_column(name, justify="left" if name in ("case", "by", "placed") else "right", overflow="fold")
         for each in wrong:
             placed = ", ".join(each.templates) or f"none ({each.reason})"
             figures = (each.width_px, each.opacity, placed, min(each.iou, default=None), each.false)
-            table.add_row(each.name, *("-" if value is None else _short(value) for value in figures))
+            table.add_row(each.name, each.features, *("-" if value is None else _short(value) for value in figures))
         yield table
-    nothing = report.without_overlay()
-    yield f"clips without an overlay: {len(nothing)}, {sum(each.false > 0 for each in nothing)} with a false placement"
+    false = {name: sum(each.false > 0 for each in report.without_overlay(name)) for name in report.FEATURES}
+    cases = len(report.without_overlay(report.FEATURES[0]))
+    counts = ", ".join(f"{name} {count}" for name, count in false.items())
+    yield f"clips without an overlay: {cases}; with a false placement: {counts}"
 
 
 def _short(value: float | str) -> str:

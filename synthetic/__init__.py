@@ -8,6 +8,8 @@ pads          random pads that nobody drew
 degrade       what capture and encoding do to a picture
 compose       overlay over game -> training pairs
 training      the parser's training, resumable
+pairs         drawings and games that show them, for XFeat
+xfeat         XFeat's training, resumable
 takes         what the sampled frames of a game show without an overlay
 windows       takes, pads and what is mistaken for them -> the proposer's training windows
 proposing     the proposer's training, resumable

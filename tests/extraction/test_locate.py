@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from extraction.features import SIFT, Features
 from extraction.locate import Found, locate, place_by_hand
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
+from extraction.xfeat import open_xfeat
 from templates.catalogue import Template, library, load_templates, save_template
 from templates.controls import States
 from templates.draw import draw_rgba
@@ -44,8 +46,13 @@ def put(frame: np.ndarray, template: Template, x: int, y: int, width: int, opaci
     return (x, y, width, height)
 
 
-def find(frames: Sequence[np.ndarray], names: Sequence[str] = FEW) -> Found:
-    return locate([(float(i), frame) for i, frame in enumerate(frames)], templates(*names))
+def find(frames: Sequence[np.ndarray], names: Sequence[str] = FEW, features: Features = SIFT) -> Found:
+    return locate([(float(i), frame) for i, frame in enumerate(frames)], templates(*names), features=features)
+
+
+@pytest.fixture(params=["sift", "xfeat"])
+def features(request: pytest.FixtureRequest) -> Features:
+    return SIFT if request.param == "sift" else open_xfeat()
 
 
 def side_error(found: Sequence[int], true: Sequence[int]) -> int:
@@ -64,10 +71,12 @@ def side_error(found: Sequence[int], true: Sequence[int]) -> int:
         ("snes/dark", 20, 20, 130, 0.6),  # small and faint: a second look finds what the first one missed
     ],
 )
-def test_an_overlay_is_placed_within_three_pixels(name: str, x: int, y: int, width: int, opacity: float) -> None:
+def test_an_overlay_is_placed_within_three_pixels(
+    name: str, x: int, y: int, width: int, opacity: float, features: Features
+) -> None:
     frames = moving_game(10)
     true = [put(frame, library()[name], x, y, width, opacity) for frame in frames][-1]
-    found = find(frames)
+    found = find(frames, features=features)
     assert [place.template.id for place in found.placements] == [name]
     assert side_error(found.placements[0].box_xywh, true) <= 3
     assert found.placements[0].inliers >= 20
@@ -90,13 +99,13 @@ def test_an_overlay_that_hangs_over_the_edge_is_clipped_to_the_frame() -> None:
     assert y + h <= 720
 
 
-def test_a_game_without_an_overlay_has_none() -> None:
-    found = find(moving_game(10))
+def test_a_game_without_an_overlay_has_none(features: Features) -> None:
+    found = find(moving_game(10), features=features)
     assert (found.placements, found.reason) == ((), Reason.NO_OVERLAY)
     assert found.detail
 
 
-def test_a_still_picture_that_is_no_pad_is_not_taken_for_one() -> None:
+def test_a_still_picture_that_is_no_pad_is_not_taken_for_one(features: Features) -> None:
     """Whatever resembles a keypoint or two stands still in all frames; it counts once, not once a frame."""
     still = moving_game(1)[0]
     for i in range(40):  # round buttons and labels, as a menu has them
@@ -105,7 +114,7 @@ def test_a_still_picture_that_is_no_pad_is_not_taken_for_one() -> None:
         cv2.putText(
             still, "ABXY"[i % 4], (centre[0] - 9, centre[1] + 9), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2
         )
-    found = find([still] * 25)
+    found = find([still] * 25, features=features)
     assert found.reason is Reason.NO_OVERLAY
 
 
@@ -126,8 +135,8 @@ def test_no_frames_is_a_reason_of_its_own() -> None:
     assert locate([], templates()).reason is Reason.NO_FRAMES
 
 
-def test_tiny_frames_hold_no_overlay() -> None:
-    assert find([np.zeros((16, 16, 3), np.uint8)] * 3).reason is Reason.NO_OVERLAY
+def test_tiny_frames_hold_no_overlay(features: Features) -> None:
+    assert find([np.zeros((16, 16, 3), np.uint8)] * 3, features=features).reason is Reason.NO_OVERLAY
 
 
 def test_a_box_by_hand_stretches_the_canvas_over_it() -> None:

@@ -40,32 +40,33 @@ def located(*places: tuple[tuple[float, ...], str]) -> dict[str, Any]:
 def test_found_is_an_iou_of_nine_tenths_and_the_right_family(
     places: list[tuple[tuple[float, ...], str]], found: bool, false: int
 ) -> None:
-    finding = judge(case_of((0.0, *BOX)), located(*places))
+    finding = judge(case_of((0.0, *BOX)), located(*places), "sift")
     assert (finding.found, finding.false) == (found, false)
 
 
 def test_whatever_is_placed_in_a_clip_without_an_overlay_is_false() -> None:
-    assert judge(case_of(), located((BOX, "snes"))).false == 1
-    nothing = judge(case_of(), located())
+    assert judge(case_of(), located((BOX, "snes")), "sift").false == 1
+    nothing = judge(case_of(), located(), "sift")
     assert (nothing.found, nothing.false) == (False, 0)
 
 
 def test_an_overlay_that_moves_is_found_in_all_its_places() -> None:
     case = case_of((0.0, *BOX), (30.0, 700.0, 400.0, 200.0, 100.0))
-    assert not judge(case, located((BOX, "snes"))).found
-    assert judge(case, located((BOX, "snes"), ((700.0, 400.0, 200.0, 100.0), "snes"))).found
+    assert not judge(case, located((BOX, "snes")), "sift").found
+    assert judge(case, located((BOX, "snes"), ((700.0, 400.0, 200.0, 100.0), "snes")), "sift").found
 
 
 def test_shares_are_by_width_and_opacity_and_leave_out_clips_without_an_overlay() -> None:
     shown, empty = case_of((0.0, *BOX)), case_of()
     findings = (
-        judge(shown, located((BOX, "snes"))),
-        judge(shown, located((BOX, "nes"))),
-        judge(empty, located((BOX, "nes"))),
+        judge(shown, located((BOX, "snes")), "sift"),
+        judge(shown, located((BOX, "nes")), "sift"),
+        judge(empty, located((BOX, "nes")), "sift"),
     )
     report = Localisation(findings, ()).as_json()
-    assert report["shares"] == [{"width_px": 200, "opacity": 0.7, "cases": 2, "found": 1, "false": 1}]
-    assert report["without_overlay"] == {"cases": 1, "false": 1}
+    assert report["shares"]["sift"] == [{"width_px": 200, "opacity": 0.7, "cases": 2, "found": 1, "false": 1}]
+    assert report["without_overlay"]["sift"] == {"cases": 1, "false": 1}
+    assert report["shares"]["xfeat"] == []
 
 
 def test_a_bad_case_is_told_and_stops_no_other(tmp_path: Path) -> None:
@@ -78,6 +79,6 @@ def test_a_bad_case_is_told_and_stops_no_other(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_plain_data() -> None:
-    finding = judge(case_of((0.0, *BOX)), located())
+    finding = judge(case_of((0.0, *BOX)), located(), "sift")
     assert isinstance(finding, Finding)
     assert json.loads(json.dumps(Localisation((finding,), ()).as_json()))["cases"][0]["reason"] == "no_overlay"
