@@ -18,7 +18,7 @@ THINNED: Final = 2  # every second pixel either way tells as much
 FLAT: Final = 50.0  # squared levels over a thinned tile: what has less contrast agrees with nothing
 CLEAR: Final = 0.4  # an overlay whose frames usually agree less with its rest picture is not judged
 PRESENT: Final = 0.5  # of the usual agreement
-STEADY_S: Final = 0.25  # what changes for less than half of this does not count
+STEADY_S: Final = 0.5  # what changes for less than half of this does not count
 
 
 def measure_agreement(panels: np.ndarray, rest: np.ndarray, known: np.ndarray) -> np.ndarray:
