@@ -18,9 +18,10 @@ from templates.draw import draw, draw_rgba, rasterise
 from templates.scene import StickGeometry
 
 COMPARED_WIDTH: Final = 200  # px of the pictures compared
-LOOK_BLUR: Final = 1.5  # px of them
+LOOK_BLUR: Final = 2.0  # px of them
+LIMIT_BLUR: Final = 1.5
 MIN_LOOK_PX: Final = 150
-AROUND: Final = 4.0  # px of them: what is seen beside a line is the game behind it
+AROUND: Final = 5.0  # px of them: what is seen beside a line is the game behind it
 FAINT: Final = 0.01  # of full scale: what stands out less tells nothing
 COVERED_AT_ALL: Final = 0.05  # of a pixel
 COVERED: Final = 0.25  # of a pixel; where less is drawn the game is seen
@@ -77,10 +78,10 @@ def measure_limit(template: Template, affine: np.ndarray, median: np.ndarray) ->
     width = min(COMPARED_WIDTH, round(overlay_width(template.scene, affine)))  # no finer than it is in the frame
     raster = rasterise(template, width)
     seen = _seen_at(template, affine, median.astype(np.float32) / 255, raster.size_wh, np.nan)
-    seen = blurred(seen, LOOK_BLUR)
+    seen = blurred(seen, LIMIT_BLUR)
     allowed: list[np.ndarray] = []
     for states in (States.rest(), States.all_pressed()):
-        drawn = blurred(draw(raster, states)[0].permute(1, 2, 0).numpy(), LOOK_BLUR)
+        drawn = blurred(draw(raster, states)[0].permute(1, 2, 0).numpy(), LIMIT_BLUR)
         light, alpha = drawn[..., :3], drawn[..., 3:]
         dark = np.maximum(alpha - light, 0)
         most = np.minimum((seen + CODING) / (light + 1e-6), (1 - seen + CODING) / (dark + 1e-6)).min(2)

@@ -44,7 +44,7 @@ GRID: Final = 11
 STRIDE: Final = 4
 BATCH: Final = 16  # pairs that go through the network together: what they need stays in the cache
 DIP_SHARPNESS: Final = 4.0  # per standard deviation of misfit
-CLEAR_DIP: Final = -1.8  # standard deviations; noise behind a translucent overlay digs shallower ones
+CLEAR_DIP: Final = -1.4  # standard deviations; noise behind a translucent overlay digs shallower ones
 WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
 
 

@@ -68,7 +68,7 @@ CONFIGS: Final = {
     ),
     # An hour or two on two cores: a smaller network, a higher rate.
     "cpu": TrainConfig(
-        name="cpu", net=ParserConfig(), samples=480_000, batch=64, learning_rate=1e-3, weight_decay=0.05
+        name="cpu", net=ParserConfig(), samples=740_000, batch=64, learning_rate=1e-3, weight_decay=0.05
     ),
 }
 
