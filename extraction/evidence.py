@@ -25,7 +25,7 @@ from extraction.rectify import (
     tile_map,
     tile_size,
 )
-from extraction.sticks import HALF, StickFit
+from extraction.sticks import FAINT, HALF, StickFit
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, DPAD, STICKS, THUMB_OF, States
 from templates.draw import Raster, draw
@@ -38,7 +38,6 @@ STICK_MISFITS: Final = [6, 9]  # the channels: of the stick's picture alone, and
 REFERENCE_CHANNELS: Final = 13  # of a placement: rest 4, pressed 4, stick units 2, the video's own rest 3
 REACH: Final = 1.2  # of full tilt: no stick is looked for beyond it
 _MARGIN: Final = round(BUTTON_TILE * BUTTON_MARGIN / (1 + 2 * BUTTON_MARGIN))  # px of a tile around its control
-FAINT: Final = 1e-3  # of squared colour, mean over what is compared: pictures that differ less do not tell a press
 STANDING: Final = 0.25  # of full scale; a rest picture that deviates more shows a stick that was held somewhere
 _BUTTONS: Final = (slice(5 * BUTTON_TILE), slice(STICK_TILE, None))  # rows and columns of the buttons' tiles
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extraction.evidence import FAINT
 from extraction.records import Placement
 from extraction.rectify import overlay_width
+from extraction.sticks import FAINT
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, TRIGGER_SLICE, States
 from templates.draw import draw, rasterise

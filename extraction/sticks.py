@@ -17,6 +17,7 @@ from torch.nn import functional
 from extraction.rectify import STICK_TILE
 
 HALF: Final = STICK_TILE // 2  # pictures are compared at half a tile's resolution, places are corners of its pixels
+FAINT: Final = 1e-3  # of squared colour, mean over what is compared: pictures that differ less do not tell a press
 UNREACHABLE: Final = 2.0  # standard deviations: the misfit of where a stick cannot be
 
 
@@ -124,7 +125,7 @@ class StickFit:
             return None
         place = misfit.amin(1).masked_fill(~self.near, torch.inf).argmin(1)
         released, clicked = errors[torch.arange(len(errors)), :, place].unbind(1)
-        faint = 1e-3 * float(self.alone.weight.amax())
+        faint = FAINT * float(self.alone.weight.amax())
         return ((released - clicked) / (self.apart + faint)).clamp(-2, 2)
 
 

@@ -96,7 +96,7 @@ def train(
     renderers = max(1, (os.cpu_count() or 1) - 1) if device == "cpu" else 0
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - renderers))
     for batch in DataLoader(steps, batch_size=None, num_workers=renderers):
-        losses.append(state.learn(batch, _rate(config, state.step, total)))
+        losses.append(state.learn(batch, rate_at(state.step, total, config.learning_rate)))
         if state.step % report_every == 0 or state.step == total:
             speed = (state.step - first) * config.batch / (time.monotonic() - started)
             line = {
@@ -243,11 +243,12 @@ class _Run:
         self.step = int(about["step"])
 
 
-def _rate(config: TrainConfig, step: int, total: int) -> float:
+def rate_at(step: int, total: int, peak: float) -> float:
+    """The learning rate of a step: up to ``peak`` in the first 2 % of all, then down to zero, both linearly."""
     warm = max(1, round(0.02 * total))
     if step < warm:
-        return config.learning_rate * (step + 1) / warm
-    return config.learning_rate * (total - step) / (total - warm)
+        return peak * (step + 1) / warm
+    return peak * (total - step) / (total - warm)
 
 
 def _export(state: _Run, run: Path, scores: dict[str, float]) -> None:

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from extraction.xfeat import describe, find_corners, make_net, sample
 from synthetic.backgrounds import Backgrounds
 from synthetic.pairs import WINDOW_WH, Pair, PairMaker
-from synthetic.training import append_line, optimiser_tensors, restore_optimiser, save_whole
+from synthetic.training import append_line, optimiser_tensors, rate_at, restore_optimiser, save_whole
 from templates.catalogue import Template
 
 WEIGHTS_NAME: Final = "xfeat.safetensors"
@@ -104,7 +104,7 @@ def train(
     losses, started, first = [], time.monotonic(), step
     for batch in DataLoader(steps, batch_size=None, num_workers=makers):
         batch = {name: value.to(device) for name, value in batch.items()}
-        losses.append(_learn(net, optimiser, batch, recipe, _rate(recipe, step, total)))
+        losses.append(_learn(net, optimiser, batch, recipe, rate_at(step, total, recipe.learning_rate)))
         step += 1
         if step % report_every == 0 or step == total:
             speed = (step - first) * recipe.batch / (time.monotonic() - started)
@@ -198,11 +198,6 @@ def _learn(
     torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
     optimiser.step()
     return {name: value.item() for name, value in parts.items()}
-
-
-def _rate(recipe: Recipe, step: int, total: int) -> float:
-    warm = max(1, round(0.02 * total))
-    return recipe.learning_rate * min((step + 1) / warm, (total - step) / max(1, total - warm))
 
 
 def _save(net: XFeatModel, optimiser: AdamW, step: int, run: Path) -> None:
