@@ -158,17 +158,18 @@ def _compare_pictures(
     """
     apart = [(panels * look[3]).sub_(look[:3]) for look in (released, pressed)]
     since = panels - rest
-    change = pressed[:3] - released[:3]
+    change = (pressed[:3] - released[:3])[(..., *_BUTTONS)]
     room = _tile_means(change.square().sum(0)[None]) + FAINT
-    nearer = _tile_means(apart[0].square().sum(1) - apart[1].square().sum(1)) / room
-    gone = _tile_means((since * change).sum(1)) / room
+    misfits = [each[(..., *_BUTTONS)].square().sum(1) for each in apart]
+    nearer = _tile_means(misfits[0] - misfits[1]) / room
+    gone = _tile_means((since[(..., *_BUTTONS)] * change).sum(1)) / room
     distances = [each.abs_().mean(1) for each in (*apart, since)]
     return distances, [nearer.clamp(-2, 2), gone.clamp(-1, 2)]
 
 
 def _tile_means(values: Tensor) -> Tensor:
-    """(N, 88, 108) -> (N, 5, 4), the mean over each button's tile, its margin left out: neighbours light up there."""
-    tiles = values[(..., *_BUTTONS)].reshape(len(values), 5, BUTTON_TILE, 4, BUTTON_TILE)
+    """(N, 80, 64) -> (N, 5, 4), the mean over each button's tile, its margin left out: neighbours light up there."""
+    tiles = values.reshape(len(values), 5, BUTTON_TILE, 4, BUTTON_TILE)
     means: Tensor = tiles[:, :, _MARGIN:-_MARGIN, :, _MARGIN:-_MARGIN].mean((2, 4))
     return means
 

@@ -1,118 +1,32 @@
 """Overlay crops -> raw readings: a SegFormer over two consecutive panels, one laid on the other.
 
-The network segments: its output is a map of two logits at a quarter of the input's size. "Pressed",
-averaged over a button's tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid
-whose expectation is the stick's place. ``evidence`` says what its input channels are.
+What ``network`` says of each frame becomes logits and places; ``normalise`` makes labels of them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional
-from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from extraction.evidence import (
-    FRAME_CHANNELS,
-    REFERENCE_CHANNELS,
-    STICK_MISFITS,
-    compare,
-    complete,
-    reference_of,
-    reference_width,
-    undo_look,
-)
+from extraction.evidence import STICK_MISFITS, compare, complete, reference_of, reference_width, undo_look
+from extraction.network import STRIDE, WEIGHTS, FoldedHead, ParserNet, load_net
 from extraction.presence import measure_agreement
 from extraction.presses import PressFilters
-from extraction.records import Placement, Readings, SourceError
-from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, overlay_width, tile_size
-from templates.controls import BUTTONS, STICKS
+from extraction.records import Placement, Readings
+from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, overlay_width
+from templates.controls import STICKS
 from templates.draw import rasterise
 from templates.scene import Scene
 
 GRID: Final = 11
-STRIDE: Final = 4
-BATCH: Final = 16  # pairs that go through the network together: what they need stays in the cache
+BATCH: Final = 32  # pairs that go through the network together: what they need stays in the cache
 DIP_SHARPNESS: Final = 4.0  # per standard deviation of misfit
 CLEAR_DIP: Final = -1.4  # standard deviations; noise behind a translucent overlay digs shallower ones
-WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
-
-
-class ParserConfig(BaseModel):
-    """The network's size. Stored inside the weights, so that a file says what it fits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    hidden_sizes: tuple[int, ...] = (24, 48, 96, 128)
-    depths: tuple[int, ...] = (1, 1, 1, 1)
-    heads: tuple[int, ...] = (1, 2, 4, 4)
-    decoder_size: int = 64
-
-
-class ParserNet(nn.Module):
-    """The SegFormer and the reading of its map."""
-
-    def __init__(self, config: ParserConfig) -> None:
-        super().__init__()
-        self.config = config
-        width = config.hidden_sizes[0]
-        # The first layer in two: what belongs to the placement is worked out once, not for every frame.
-        self.see = nn.Conv2d(2 * FRAME_CHANNELS, width, 7, STRIDE, 3)
-        self.recall = nn.Conv2d(REFERENCE_CHANNELS, width, 7, STRIDE, 3, bias=False)
-        self.segformer = SegformerForSemanticSegmentation(
-            SegformerConfig(
-                num_channels=width,
-                id2label={0: "pressed", 1: "stick"},
-                hidden_sizes=list(config.hidden_sizes),
-                depths=list(config.depths),
-                num_attention_heads=list(config.heads),
-                decoder_hidden_size=config.decoder_size,
-                classifier_dropout_prob=0.0,
-                drop_path_rate=0.0,
-            )
-        )
-
-        self.segformer.get_submodule("segformer.stages.0.patch_embeddings").proj = nn.Identity()
-        self.trust = nn.Parameter(torch.tensor([2.0, 2.0]))
-
-    def remember(self, reference: Tensor) -> Tensor:
-        """(N, 13, 88, 108) reference channels -> (N, C, 22, 27), their share of the first layer."""
-        recalled: Tensor = self.recall(reference)
-        return recalled
-
-    def forward(self, previous: Tensor, current: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
-        """Two frames' channels (N, 10, 88, 108) -> button logits (N, 17) and stick grid logits (N, 2, 11, 11).
-
-        remembered: (N or 1, C, 22, 27), see ``remember``.
-        """
-        # Side by side they cost twice the time and read no better (LOG.md). Each has its half of the kernels: joining
-        # the frames first would cost as much as to convolve them.
-        now, before = (half.contiguous() for half in torch.chunk(self.see.weight, 2, 1))
-        seen = functional.conv2d(current, now, self.see.bias, STRIDE, 3) + remembered
-        seen = seen + functional.conv2d(previous, before, None, STRIDE, 3)
-        pressed, stick = self.segformer(seen).logits.float().unbind(1)
-        # The template's own stick picture says where it fits; the network corrects that where it is deceived.
-        fits = -functional.avg_pool2d(current[:, STICK_MISFITS].float(), STRIDE)
-        stick = stick + (self.trust[:, None, None] * fits).sum(1)
-        buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
-        return buttons, torch.stack([_tile(stick, name) for name in STICKS], 1)
-
-
-def _tile(cells: Tensor, control: str) -> Tensor:
-    """A control's part of a (B, 22, 27) map."""
-    x, y = (corner // STRIDE for corner in TILE_XY[control])
-    size = tile_size(control) // STRIDE
-    return cells[:, y : y + size, x : x + size]
 
 
 def stick_place(grid_logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,22 +76,6 @@ def stick_gain(scene: Scene) -> np.ndarray:
     return gain
 
 
-def load_net(weights: Path = WEIGHTS) -> tuple[ParserNet, dict[str, Any]]:
-    """A trained network, float32, and what its file says of it. SourceError where the file does not hold one."""
-    try:
-        with safe_open(weights, "pt") as file:
-            info = json.loads((file.metadata() or {}).get("padtrace", "{}"))
-        net = ParserNet(ParserConfig.model_validate(info.get("config", {})))
-        net.load_state_dict(load_file(weights))
-        info["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise SourceError(
-            f"{weights} does not hold weights of this parser ({first}); train them with `padtrace train parser`"
-        ) from error
-    return net, info
-
-
 class Parser:
     """The trained network on one device. Load once, then ``open`` it on each placement."""
 
@@ -187,7 +85,8 @@ class Parser:
         # bfloat16 doubles the speed where the processor has it and is emulated, slowly, where it does not.
         half = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
         self.dtype = torch.bfloat16 if half else torch.float32
-        self._net = net.to(device, self.dtype).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        net.eval().segformer.decode_head = FoldedHead(net.segformer.decode_head)  # type: ignore[assignment]
+        self._net = net.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self._net.modules():
             if isinstance(module, nn.LayerNorm):
                 _in_float32(module, self.dtype)
@@ -216,9 +115,9 @@ class Parser:
         return remembered
 
     @torch.inference_mode()
-    def read_pairs(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The network on a batch; float32 in and out, whatever it computes in."""
-        buttons, sticks = self._net(*(each.to(self.dtype) for each in inputs))
+    def read_run(self, frames: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's ``read_run``; float32 in and out, whatever it computes in."""
+        buttons, sticks = self._net.read_run(frames.to(self.dtype), remembered.to(self.dtype))
         return buttons, sticks
 
 
@@ -268,7 +167,7 @@ class PlacedParser:
         frames = self._prepare(panels)
         gone = torch.from_numpy(self._presses.measure(crops)).to(frames.device)
         frames = torch.cat([frames, compare(frames, self._reference, self._rest, gone)], 1)
-        logits, grids = self._parser.read_pairs(frames[:-1], frames[1:], self._remembered)
+        logits, grids = self._parser.read_run(frames, self._remembered)
         place, certainty = stick_place(grids)
         for i, stick in enumerate(STICKS):
             x, y = TILE_XY[stick]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -130,7 +132,9 @@ class DecodedFrame:
     def thumbnail(self, side: int) -> np.ndarray:
         """The whole upright frame, squeezed to (side, side, 3) uint8, area-averaged."""
         small = self._frame
-        if small.format.name in PLANAR_420:  # to scale before conversion is a third cheaper
+        if small.format.name in PLANAR_420:  # to scale before conversion is a third cheaper, to halve first another
+            while min(small.width, small.height) >= 2 * side and not (small.width % 4 or small.height % 4):
+                small = _halved(small)
             small = _resize(self._converters.shrink, small, side, small.format.name)
         return self._upright(_resize(self._converters.thumbnail, small, side, "rgb24").to_ndarray())
 
@@ -166,6 +170,7 @@ class VideoReader:
         try:
             self._stream = _first_video_stream(self._container, path)
             self._stream.thread_type = "AUTO"
+            self._stream.codec_context.thread_count = os.cpu_count() or 1  # FFmpeg's own choice, one more, is slower
             if sparse:
                 self._stream.codec_context.skip_frame = "NONREF"
                 self._stream.thread_type = "SLICE"  # threads by frame run ahead, which the next seek throws away
@@ -486,14 +491,31 @@ def _resize(converter: VideoReformatter, frame: av.VideoFrame, side: int, pix_fm
     return converter.reformat(frame, side, side, pix_fmt, interpolation=Interpolation.AREA, threads=1)
 
 
+def _halved(frame: av.VideoFrame) -> av.VideoFrame:
+    """A frame with planes at 4:2:0 and sides that 4 divides, each 2 x 2 pixels averaged."""
+    half = av.VideoFrame(frame.width // 2, frame.height // 2, frame.format.name)
+    for source, target in zip(_planes(frame), _planes(half), strict=True):
+        cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_AREA)
+    half.colorspace, half.color_range = frame.colorspace, frame.color_range
+    return half
+
+
+def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
+    """The planes of a frame, without what its rows are padded with; to read and to write."""
+    return [
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    ]
+
+
 def _cut_planes(frame: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> av.VideoFrame:
     """The box [x0, x1) x [y0, y1), even corners, of a frame with planes at 4:2:0.
 
     At the far edge of a frame with odd sides, the last row and column are repeated.
     """
-    luma, *chroma = (np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes)
+    luma, *chroma = _planes(frame)
     w, h = x1 - x0, y1 - y0
-    planes = [luma[y0:y1, x0 : min(x1, frame.width)]]
+    planes = [luma[y0:y1, x0:x1]]
     planes += [plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in chroma]
     shapes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)]
     packed = np.concatenate([_padded(*pair).ravel() for pair in zip(planes, shapes, strict=True)])

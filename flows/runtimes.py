@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -19,18 +20,19 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from extraction.evidence import FRAME_CHANNELS, REFERENCE_CHANNELS
 from extraction.extract import ExtractOptions
-from extraction.parse import BATCH, Parser, ParserNet, load_net
+from extraction.network import FoldedHead, ParserNet, load_net
+from extraction.parse import BATCH, Parser
 from extraction.rectify import PANEL_WH
 from flows.benchmark import run_benchmark
 from flows.extract import Extractor
 from templates.catalogue import library
 
-# (previous, current, remembered) -> button logits, stick grids; see ``ParserNet.forward``.
-Network = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+# (frames, remembered) -> button logits, stick grids; see ``ParserNet.read_run``.
+Network = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 ROUNDS: Final = 100  # batches that each runtime is timed on
 CORES: Final = os.cpu_count() or 1
 
@@ -51,10 +53,10 @@ def compare_runtimes(case: Path) -> list[Runtime]:
     torch.set_num_threads(1)
     parser = Parser.load(device="cpu")
     net = load_net()[0].eval()
-    pairs = _example(net, BATCH)
+    example = _example(net, BATCH)
     with tempfile.TemporaryDirectory() as folder:
         networks = _networks(parser, net, Path(folder))
-        return [_measure(name, network, pairs, case, Path(folder) / name) for name, network in networks]
+        return [_measure(name, network, example, case, Path(folder) / name) for name, network in networks]
 
 
 def _networks(parser: Parser, net: ParserNet, folder: Path) -> Iterator[tuple[str, Network]]:
@@ -63,7 +65,7 @@ def _networks(parser: Parser, net: ParserNet, folder: Path) -> Iterator[tuple[st
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports its use; without, it does not
     import openvino
 
-    yield f"torch, {str(parser.dtype).removeprefix('torch.')}", parser.read_pairs
+    yield f"torch, {str(parser.dtype).removeprefix('torch.')}", parser.read_run
     exported = export(net, folder / "parser.onnx")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
@@ -85,22 +87,33 @@ def _networks(parser: Parser, net: ParserNet, folder: Path) -> Iterator[tuple[st
         yield f"OpenVINO, {precision}", in_openvino
 
 
+class _Reading(nn.Module):
+    """The network as it is used to read."""
+
+    def __init__(self, net: ParserNet) -> None:
+        super().__init__()
+        self._net = copy.deepcopy(net)
+        self._net.segformer.decode_head = FoldedHead(net.segformer.decode_head)  # type: ignore[assignment]
+
+    def forward(self, frames: Tensor, remembered: Tensor) -> tuple[Tensor, Tensor]:
+        return self._net.read_run(frames, remembered)
+
+
 def export(net: ParserNet, path: Path) -> Path:
-    """Write the network as ONNX, for any number of pairs."""
+    """Write the network as ONNX, for any number of consecutive frames."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of libraries that nobody asked for
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    shapes = ({0: batch}, {0: batch}, {0: 1})
-    torch.onnx.export(net, _example(net, 2), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    shapes = ({0: torch.export.Dim("frames", min=2, max=1024)}, {0: 1})
+    torch.onnx.export(_Reading(net), _example(net, 2), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
     return path
 
 
-def _measure(name: str, network: Network, pairs: tuple[Tensor, ...], case: Path, out: Path) -> Runtime:
+def _measure(name: str, network: Network, example: tuple[Tensor, ...], case: Path, out: Path) -> Runtime:
     with torch.inference_mode(), ThreadPoolExecutor(CORES) as pool:
-        list(pool.map(lambda _: network(*pairs), range(2 * CORES)))
+        list(pool.map(lambda _: network(*example), range(2 * CORES)))
         started = time.perf_counter()
-        list(pool.map(lambda _: network(*pairs), range(ROUNDS)))
+        list(pool.map(lambda _: network(*example), range(ROUNDS)))
         speed = ROUNDS * BATCH / (time.perf_counter() - started)
-    with patch.object(Parser, "read_pairs", lambda _, *tensors: network(*tensors)):
+    with patch.object(Parser, "read_run", lambda _, *tensors: network(*tensors)):
         report = run_benchmark([case], Extractor(out, library(), "cpu", ExtractOptions(frames=False)))
     [result] = report.results
     assert result.scores is not None
@@ -108,14 +121,13 @@ def _measure(name: str, network: Network, pairs: tuple[Tensor, ...], case: Path,
     return Runtime(name, speed, scores.stick_r2_mean, scores.button_accuracy, scores.macro_f1)
 
 
-def _example(net: ParserNet, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
+def _example(net: ParserNet, pairs: int) -> tuple[Tensor, Tensor]:
     """Inputs of the network's shapes: noise."""
     width, height = PANEL_WH
     generator = torch.Generator().manual_seed(0)
-    previous, current = torch.rand(2, pairs, FRAME_CHANNELS, height, width, generator=generator)
     with torch.inference_mode():
         remembered = net.remember(torch.rand(1, REFERENCE_CHANNELS, height, width, generator=generator))
-    return previous, current, remembered.clone()
+    return torch.rand(pairs + 1, FRAME_CHANNELS, height, width, generator=generator), remembered.clone()
 
 
 def _as_tensors(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,8 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from extraction.parse import GRID, ParserConfig, ParserNet, stick_place
+from extraction.network import ParserConfig, ParserNet
+from extraction.parse import GRID, stick_place
 from synthetic.backgrounds import Backgrounds
 from synthetic.compose import GROUP, Batch, Composer
 from templates.catalogue import Template

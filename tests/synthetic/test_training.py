@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from extraction.parse import Parser, ParserConfig, stick_place
+from extraction.network import ParserConfig
+from extraction.parse import Parser, stick_place
 from extraction.records import SourceError
 from synthetic.backgrounds import Backgrounds
 from synthetic.training import CONFIGS, TrainConfig, grid_target, train
