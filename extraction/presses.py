@@ -81,15 +81,16 @@ def press_filters(template: Template, pictures: Tensor) -> Tensor:
     change = change * found
     room = change.square().sum((1, 2, 3)) + FAINT * found.sum((1, 2, 3))
     filters = change / room[:, None, None, None].clamp(min=FAINT)
-    filters[[button for button in range(len(BUTTONS)) if button not in _shown(template)]] = 0
+    hidden = sorted(set(range(len(BUTTONS))) - _shown(template))
+    filters[hidden] = 0
     return filters
 
 
-def _shown(template: Template) -> list[int]:
+def _shown(template: Template) -> set[int]:
     """Which buttons have a picture that stays where it is."""
     moving = {THUMB_OF[part.stick] for part in template.scene.parts if part.kind == "move"}
     shown = set(template.scene.known) - set(template.scene.undrawn) - set(STICKS) - moving
-    return sorted(BUTTON_INDEX[name] for name in shown)
+    return {BUTTON_INDEX[name] for name in shown}
 
 
 def _draw_over(template: Template, affine: np.ndarray, box_xywh: tuple[int, int, int, int]) -> np.ndarray:

@@ -61,7 +61,9 @@ class Batch:
 
     @classmethod
     def join(cls, batches: list[Batch]) -> Batch:
-        """Several batches as one."""
+        """Several batches as one. One alone is not copied."""
+        if len(batches) == 1:
+            return batches[0]
         names = cls.__dataclass_fields__
         return cls(*(torch.cat([getattr(batch, name) for batch in batches]) for name in names))
 
