@@ -24,6 +24,19 @@ from templates.draw import draw, rasterise
 
 CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
 
+# When a filter keeps to two levels so clearly that it needs no second opinion. In parts of the way between them:
+LEVELS: Final = (
+    0.4,
+    1.2,
+)  # how far the pressed level may be from the released one, in parts of what the template draws
+SPREAD: Final = 0.12  # at most, about either level
+BETWEEN: Final = (0.3, 0.7)  # where hardly any frame may be ...
+STRAYS: Final = 0.1  # ... that is, at most so many for each frame of the rarer level
+FEWEST: Final = 5  # frames of the rarer level: fewer make none
+CLEAR_LOGIT: Final = (
+    4.0  # what a clear level adds to the network's logit; more than it mostly says where it is deceived
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Filter:
@@ -59,6 +72,37 @@ class PressFilters:
             windows = np.stack([crop[each.rows, each.columns] for crop in crops])
             gone[:, each.button] = windows.reshape(len(crops), -1) @ each.weights - each.at_rest
         return gone
+
+
+def clear_presses(gone: np.ndarray) -> np.ndarray:
+    """What the filters say of a whole placement's presses where they are clear: (T, 17) logits, 0 elsewhere.
+
+    gone: (T, 17) as ``PressFilters.measure`` gives it. A game that shines through, a neighbour that lights up and a
+    trigger that fills leave no gap between two levels; of these buttons nothing is said.
+    """
+    logits = np.zeros(gone.shape, np.float32)
+    for button in np.flatnonzero(~np.isnan(gone).any(0)):
+        way = _way_between_levels(gone[:, button].astype(np.float32))
+        if way is not None:
+            logits[:, button] = CLEAR_LOGIT * np.clip((way - 0.5) / 0.25, -1, 1)
+    return logits
+
+
+def _way_between_levels(gone: np.ndarray) -> np.ndarray | None:
+    """(T,) values as parts of the way from their lower level to their upper one; None where these are not clear."""
+    low, high = 0.0, 1.0
+    for _ in range(20):  # 2-means, from where the template expects them
+        is_up = gone > (low + high) / 2
+        if min(is_up.sum(), (~is_up).sum()) < FEWEST:
+            return None
+        low, high = float(gone[~is_up].mean()), float(np.median(gone[is_up]))
+    if not LEVELS[0] <= high - low <= LEVELS[1]:
+        return None
+    way = (gone - low) / (high - low)
+    up, down = way[way > 0.5], way[way <= 0.5]
+    spread = np.sqrt(max(np.square(down).mean(), np.square(np.minimum(up - 1, 0)).mean()))  # further is no doubt
+    strays = np.count_nonzero((way > BETWEEN[0]) & (way < BETWEEN[1]))
+    return way if spread <= SPREAD and strays <= STRAYS * min(len(up), len(down)) else None
 
 
 def single_presses() -> States:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from extraction.locate import place_by_hand
-from extraction.presses import PressFilters
+from extraction.presses import PressFilters, clear_presses
 from extraction.records import Placement
 from extraction.rectify import Rectifier
 from templates.catalogue import library
@@ -67,3 +67,35 @@ def test_an_overlay_that_the_frame_cuts_off_is_measured_as_far_as_it_goes() -> N
     gone = PressFilters(placement, (x, y, w, h)).measure([frame[y : y + h, x : x + w]])[0]
     assert np.isnan(gone[BUTTON_INDEX["dpad_left"]])
     assert gone[BUTTON_INDEX["south"]] == pytest.approx(0, abs=0.01)
+
+
+def two_levels(upper: float, noise: float, held: int = 40) -> np.ndarray:
+    """(400, 17): what a filter of the first button says of a press of ``held`` frames; no other button has one."""
+    gone = np.full((400, len(BUTTONS)), np.nan, np.float32)
+    gone[:, 0] = np.random.default_rng(0).normal(0, noise, 400)
+    gone[100 : 100 + held, 0] += upper
+    return gone
+
+
+def test_a_press_between_clear_levels_is_told_without_the_network() -> None:
+    logits = clear_presses(two_levels(0.7, 0.05))
+    held = np.zeros(400, bool)
+    held[100:140] = True
+    assert np.array_equal(logits[:, 0] > 0, held)
+    assert np.abs(logits[:, 0]).min() > 3
+    assert not logits[:, 1:].any()
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [two_levels(0.7, 0.2), two_levels(1.8, 0.05), two_levels(0.2, 0.02), two_levels(0.7, 0.05, held=3)],
+    ids=["noise bridges the gap", "brighter than the press can be", "too faint", "hardly ever"],
+)
+def test_of_levels_that_are_not_clear_nothing_is_said(gone: np.ndarray) -> None:
+    assert not clear_presses(gone).any()
+
+
+def test_a_trigger_that_fills_has_no_two_levels() -> None:
+    gone = two_levels(0.9, 0.03)
+    gone[140:160, 0] += np.linspace(0.9, 0, 20)
+    assert not clear_presses(gone).any()
