@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from extraction.course import ANYWHERE, SIDE, find_sticks, look_back, smooth
 from extraction.filters import Reject
 from extraction.leak import WIDEN_PX, Mask
 from extraction.locate import Found
@@ -41,6 +42,7 @@ from extraction.normalise import (
 from extraction.outputs import partial_folder, publish, reject_row, runs_of, write_chunks, write_rejects, writing_below
 from extraction.presence import find_visible
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
+from extraction.rectify import STICK_TILE
 from extraction.shards import ACTIONS_SCHEMA, FRAME_SIDE, SCHEMA_VERSION, Labels, parquet_writer
 from extraction.spool import SpooledFrames, black_out, encode_jpeg, mask_box
 from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
@@ -89,6 +91,8 @@ class PlacedReader(Protocol):
 
     @property
     def box_xywh(self) -> tuple[int, int, int, int]: ...
+    @property
+    def gain(self) -> np.ndarray: ...
     def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings: ...
 
 
@@ -306,19 +310,29 @@ class _Job:
         shown = self._shown()
         gathered: list[_Raw] = []
         pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
+        told = ANYWHERE  # of the sticks, by the batches before
 
         def collect() -> None:
+            nonlocal told
             batch, reading, packing = pending.popleft()
+            after = ANYWHERE
+            if pending and pending[0][0].before is not None:
+                after = look_back(pending[0][1].result().places, pending[0][0].pts_s)
+            if batch.before is None:
+                told = ANYWHERE
+            readings = reading.result()
+            masses, told = smooth(readings.places, batch.pts_s, told, after)
             jpegs = packing.result()
             spool.writelines(jpegs)
             lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
-            gathered.append(_decide(batch, reading.result(), shown[batch.place], lengths))
+            sticks = find_sticks(masses, readings.misfits, readers[batch.place].gain)
+            gathered.append(_decide(batch, readings, sticks, shown[batch.place], lengths))
 
         with ThreadPoolExecutor(WORKERS) as pool:
             for batch in self._batches(readers):
                 reading = pool.submit(_read_batch, readers, batch)
                 pending.append((batch, reading, pool.submit(_pack_batch, batch, masks)))
-                if len(pending) > WORKERS:
+                if len(pending) > WORKERS + 1:  # the sticks of one batch wait for the next
                     collect()
             while pending:
                 collect()
@@ -417,8 +431,8 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
         length = len(batch.pts_s)
         return Readings(
             np.zeros((length, len(BUTTONS)), np.float32),
-            np.zeros((length, 2, 2), np.float32),
-            np.zeros((length, 2), np.float32),
+            np.zeros((length, 2, SIDE, SIDE), np.float32),
+            np.zeros((length, 2, STICK_TILE, STICK_TILE), np.float32),
             np.zeros(length, np.float32),
         )
     before = batch.crops[0] if batch.before is None else batch.before
@@ -430,16 +444,26 @@ def _pack_batch(batch: _Batch, masks: Sequence[Mask]) -> list[bytes]:
     return [encode_jpeg(cv2.cvtColor(black_out(each, masks), cv2.COLOR_RGB2BGR)) for each in batch.thumbnails]
 
 
-def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np.ndarray) -> _Raw:
-    """Labels of one batch, as far as they do not need the whole video. ``shown``: (19,) bool."""
+def _decide(
+    batch: _Batch,
+    readings: Readings,
+    sticks: tuple[np.ndarray, np.ndarray],
+    shown: np.ndarray,
+    jpeg_bytes: np.ndarray,
+) -> _Raw:
+    """Labels of one batch, as far as they do not need the whole video.
+
+    sticks: their places and certainty, of ``find_sticks``. shown: (19,) bool.
+    """
+    place, certainty = sticks
     known = np.broadcast_to(shown, (len(batch.pts_s), len(shown)))
     known_sticks = known[:, len(BUTTONS) :]
     return _Raw(
         pts_s=np.array(batch.pts_s),
         place=np.full(len(batch.pts_s), batch.place, np.int16),
         logits=readings.logits.astype(np.float16),
-        sticks=np.where(known_sticks[:, :, None], readings.sticks, np.float32(np.nan)),
-        certainty=readings.stick_certainty.astype(np.float16),
+        sticks=np.where(known_sticks[:, :, None], place, np.float32(np.nan)),
+        certainty=certainty.astype(np.float16),
         agreement=readings.agreement,
         jpeg_bytes=jpeg_bytes,
     )
