@@ -7,6 +7,7 @@ at any rate of frames, and now and then a stick may be anywhere. So nothing that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ PLACES: Final = np.linspace(-REACH, REACH, SIDE, dtype=np.float32)  # in units o
 WAY_COST: Final = 5.0  # nats for a way of full tilt along either axis
 JUMPS: Final = 0.01  # share of the steps that may lead anywhere
 NEWS_S: Final = 1 / 30  # frames closer together share their noise: each tells by so much less
-NEARBY: Final = 0.25  # of full tilt along either axis, what counts as right
+NEARBY: Final = 0.35  # of full tilt along either axis: two places
 DIP_PX: Final = 4  # a dip is looked for this far from a place: about a cell of the network's grid
 DIP_SHARPNESS: Final = 4.0  # per standard deviation of misfit
 CLEAR_DIP: Final = -1.4  # standard deviations; noise behind a translucent overlay digs shallower ones
@@ -42,11 +43,11 @@ def sample_places(grids: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 
 def smooth(
-    evidence: np.ndarray, pts_s: np.ndarray, before: np.ndarray, after: np.ndarray
+    evidence: np.ndarray, pts_s: Sequence[float], before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Posterior of the places in consecutive frames, and what these frames and those before tell of the next.
 
-    evidence: (N, 2, 15, 15) log likelihoods. pts_s: (N,) seconds. before: (2, 15, 15) the second result for the frames
+    evidence: (N, 2, 15, 15) log likelihoods. pts_s: N seconds. before: (2, 15, 15) the second result for the frames
     before, ``after`` that of ``look_back`` for those that follow; ``ANYWHERE`` where there are none. Returns
     (N, 2, 15, 15) masses that sum to 1 and (2, 15, 15).
     """
@@ -62,7 +63,7 @@ def smooth(
     return masses / masses.sum((2, 3), keepdims=True), before
 
 
-def look_back(evidence: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
+def look_back(evidence: np.ndarray, pts_s: Sequence[float]) -> np.ndarray:
     """What frames tell of the one ahead of them: (2, 15, 15); shapes as in ``smooth``."""
     after = ANYWHERE
     for each in _likelihoods(evidence, pts_s)[1][::-1]:
@@ -78,7 +79,7 @@ def find_sticks(masses: np.ndarray, misfits: np.ndarray, gain: np.ndarray) -> tu
     place = np.stack([masses.sum(2) @ PLACES, masses.sum(3) @ PLACES], 2)
     near = np.abs(PLACES - place[..., None]) <= NEARBY  # N, stick, axis, place
     certainty = (masses * near[:, :, 1, :, None] * near[:, :, 0, None, :]).sum((2, 3))
-    for stick in gain.all(1).nonzero()[0]:
+    for stick in np.flatnonzero(gain.all(axis=1)):
         place[:, stick] = settle(place[:, stick] / gain[stick], misfits[:, stick]) * gain[stick]
     return place, certainty
 
@@ -104,7 +105,7 @@ def settle(place: np.ndarray, misfit: np.ndarray) -> np.ndarray:
     return np.where(clear[:, None], dip, place)
 
 
-def _likelihoods(evidence: np.ndarray, pts_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _likelihoods(evidence: np.ndarray, pts_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Of each frame by itself, and as far as it is news beside its neighbours; 1 at most."""
     apart = float(np.median(np.diff(pts_s))) if len(pts_s) > 1 else NEWS_S
     worse = evidence - evidence.max((2, 3), keepdims=True)

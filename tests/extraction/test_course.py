@@ -21,7 +21,7 @@ def seen(course: np.ndarray, clear: float = 12.0, width: float = 0.2) -> np.ndar
 
 def follow(evidence: np.ndarray, fps: float = FPS, batch: int | None = None) -> np.ndarray:
     """(N, 2, 2) sticks of a whole video, ``batch`` frames at a time; nothing fits better than elsewhere."""
-    pts_s, gain = np.arange(len(evidence)) / fps, np.ones((2, 2), np.float32)
+    pts_s, gain = (np.arange(len(evidence)) / fps).tolist(), np.ones((2, 2), np.float32)
     misfits = np.zeros((len(evidence), 2, STICK_TILE, STICK_TILE), np.float32)
     sticks, told = [], ANYWHERE
     for start in range(0, len(evidence), batch or len(evidence)):
@@ -82,7 +82,7 @@ def test_certainty_is_low_where_two_places_are_as_likely() -> None:
     torn = np.maximum(clear, seen(still(1, -0.6, 0.0), clear=20.0))
     misfits, gain = np.zeros((1, 2, STICK_TILE, STICK_TILE), np.float32), np.ones((2, 2), np.float32)
     certainties = [
-        find_sticks(smooth(each, np.zeros(1), ANYWHERE, ANYWHERE)[0], misfits, gain)[1].max() for each in (clear, torn)
+        find_sticks(smooth(each, [0.0], ANYWHERE, ANYWHERE)[0], misfits, gain)[1].max() for each in (clear, torn)
     ]
     assert certainties[0] > 0.9
     assert certainties[1] < 0.1
