@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from extraction.course import ANYWHERE, SIDE, find_sticks, look_back, smooth
 from extraction.filters import Reject
 from extraction.leak import WIDEN_PX, Mask
 from extraction.locate import Found
@@ -40,7 +41,9 @@ from extraction.normalise import (
 )
 from extraction.outputs import partial_folder, publish, reject_row, runs_of, write_chunks, write_rejects, writing_below
 from extraction.presence import find_visible
+from extraction.presses import clear_presses
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
+from extraction.rectify import STICK_TILE
 from extraction.shards import ACTIONS_SCHEMA, FRAME_SIDE, SCHEMA_VERSION, Labels, parquet_writer
 from extraction.spool import SpooledFrames, black_out, encode_jpeg, mask_box
 from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
@@ -89,6 +92,8 @@ class PlacedReader(Protocol):
 
     @property
     def box_xywh(self) -> tuple[int, int, int, int]: ...
+    @property
+    def gain(self) -> np.ndarray: ...
     def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings: ...
 
 
@@ -217,6 +222,7 @@ class _Raw:
 
     pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. logits: (T, 17) float16.
     sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. certainty: (T, 2) float16, of the sticks.
+    gone: (T, 17) float16, as in ``Readings``.
     agreement: (T,) float32 with the rest picture.
     jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
     """
@@ -226,6 +232,7 @@ class _Raw:
     logits: np.ndarray
     sticks: np.ndarray
     certainty: np.ndarray
+    gone: np.ndarray
     agreement: np.ndarray
     jpeg_bytes: np.ndarray
 
@@ -306,19 +313,29 @@ class _Job:
         shown = self._shown()
         gathered: list[_Raw] = []
         pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
+        told = ANYWHERE  # of the sticks, by the batches before
 
         def collect() -> None:
+            nonlocal told
             batch, reading, packing = pending.popleft()
+            after = ANYWHERE
+            if pending and pending[0][0].before is not None:
+                after = look_back(pending[0][1].result().places, pending[0][0].pts_s)
+            if batch.before is None:
+                told = ANYWHERE
+            readings = reading.result()
+            masses, told = smooth(readings.places, batch.pts_s, told, after)
             jpegs = packing.result()
             spool.writelines(jpegs)
             lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
-            gathered.append(_decide(batch, reading.result(), shown[batch.place], lengths))
+            sticks = find_sticks(masses, readings.misfits, readers[batch.place].gain)
+            gathered.append(_decide(batch, readings, sticks, shown[batch.place], lengths))
 
         with ThreadPoolExecutor(WORKERS) as pool:
             for batch in self._batches(readers):
                 reading = pool.submit(_read_batch, readers, batch)
                 pending.append((batch, reading, pool.submit(_pack_batch, batch, masks)))
-                if len(pending) > WORKERS:
+                if len(pending) > WORKERS + 1:  # the sticks of one batch wait for the next
                     collect()
             while pending:
                 collect()
@@ -383,6 +400,8 @@ class _Job:
         calibration = calibrate(raw.sticks, self.options.percentile)
         known = self._shown()[raw.place]
         logits = raw.logits.astype(np.float32)
+        for rows in _rows_by_place(raw):
+            logits[rows] += clear_presses(raw.gone[rows])
         held = decide_buttons(logits, known[:, : len(BUTTONS)])
         labels = Labels(
             frame_index=np.arange(len(raw.pts_s)),
@@ -417,8 +436,9 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
         length = len(batch.pts_s)
         return Readings(
             np.zeros((length, len(BUTTONS)), np.float32),
-            np.zeros((length, 2, 2), np.float32),
-            np.zeros((length, 2), np.float32),
+            np.zeros((length, 2, SIDE, SIDE), np.float32),
+            np.zeros((length, 2, STICK_TILE, STICK_TILE), np.float32),
+            np.full((length, len(BUTTONS)), np.nan, np.float32),
             np.zeros(length, np.float32),
         )
     before = batch.crops[0] if batch.before is None else batch.before
@@ -430,16 +450,27 @@ def _pack_batch(batch: _Batch, masks: Sequence[Mask]) -> list[bytes]:
     return [encode_jpeg(cv2.cvtColor(black_out(each, masks), cv2.COLOR_RGB2BGR)) for each in batch.thumbnails]
 
 
-def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np.ndarray) -> _Raw:
-    """Labels of one batch, as far as they do not need the whole video. ``shown``: (19,) bool."""
+def _decide(
+    batch: _Batch,
+    readings: Readings,
+    sticks: tuple[np.ndarray, np.ndarray],
+    shown: np.ndarray,
+    jpeg_bytes: np.ndarray,
+) -> _Raw:
+    """Labels of one batch, as far as they do not need the whole video.
+
+    sticks: their places and certainty, of ``find_sticks``. shown: (19,) bool.
+    """
+    place, certainty = sticks
     known = np.broadcast_to(shown, (len(batch.pts_s), len(shown)))
     known_sticks = known[:, len(BUTTONS) :]
     return _Raw(
         pts_s=np.array(batch.pts_s),
         place=np.full(len(batch.pts_s), batch.place, np.int16),
         logits=readings.logits.astype(np.float16),
-        sticks=np.where(known_sticks[:, :, None], readings.sticks, np.float32(np.nan)),
-        certainty=readings.stick_certainty.astype(np.float16),
+        sticks=np.where(known_sticks[:, :, None], place, np.float32(np.nan)),
+        certainty=certainty.astype(np.float16),
+        gone=readings.gone.astype(np.float16),
         agreement=readings.agreement,
         jpeg_bytes=jpeg_bytes,
     )
@@ -448,14 +479,18 @@ def _decide(batch: _Batch, readings: Readings, shown: np.ndarray, jpeg_bytes: np
 def _without_hidden(raw: _Raw) -> _Raw:
     """No placement, and no sticks, where the overlay is not to be seen in the place where it was found."""
     visible = np.zeros(len(raw.place), bool)
-    for place in np.unique(raw.place[raw.place >= 0]):
-        rows = raw.place == place
+    for rows in _rows_by_place(raw):
         visible[rows] = find_visible(raw.agreement[rows], raw.pts_s[rows])
     return replace(
         raw,
         place=np.where(visible, raw.place, np.int16(-1)),
         sticks=np.where(visible[:, None, None], raw.sticks, np.float32(np.nan)),
     )
+
+
+def _rows_by_place(raw: _Raw) -> list[np.ndarray]:
+    """For each placement that frames show, which do: (T,) bool each."""
+    return [raw.place == place for place in np.unique(raw.place[raw.place >= 0])]
 
 
 def _join(parts: Sequence[_Raw]) -> _Raw:

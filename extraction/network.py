@@ -1,8 +1,8 @@
 """The parser's network: a SegFormer over two consecutive panels, one laid on the other.
 
 It segments: its output is a map of two logits at a quarter of the input's size. "Pressed", averaged over a button's
-tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid whose expectation is the stick's place.
-``evidence`` says what its input channels are.
+tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid from which
+``course`` tells where the stick is, frame by frame. ``evidence`` says what its input channels are.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from extraction.records import SourceError
 from extraction.rectify import STICK_TILE, TILE_XY, tile_size
 from templates.controls import BUTTONS, STICKS
 
+GRID: Final = 11
 STRIDE: Final = 4
 WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
 
@@ -104,8 +105,8 @@ class ParserNet(nn.Module):
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
         misfits = functional.avg_pool2d(current[:, STICK_MISFITS, :, :STICK_TILE].float(), STRIDE)
         fits = -(self.trust[:, None, None] * misfits).sum(1)
-        buttons = torch.stack([_tile(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
-        return buttons, torch.stack([_tile(stick, name) + _tile(fits, name) for name in STICKS], 1)
+        buttons = torch.stack([tile_of(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
+        return buttons, torch.stack([tile_of(stick, name) + tile_of(fits, name) for name in STICKS], 1)
 
 
 class FoldedHead(nn.Module):
@@ -165,10 +166,10 @@ def attend_to_few(
 AttentionInterface.register("few_keys", attend_to_few)
 
 
-def _tile(cells: Tensor, control: str) -> Tensor:
-    """A control's part of a (B, 22, 27) map, or of the sticks' columns of one."""
-    x, y = (corner // STRIDE for corner in TILE_XY[control])
-    size = tile_size(control) // STRIDE
+def tile_of(cells: Tensor, control: str, stride: int = STRIDE) -> Tensor:
+    """A control's part of a map (B, rows, columns) of the panel or its left part, a cell for every ``stride`` px."""
+    x, y = (corner // stride for corner in TILE_XY[control])
+    size = tile_size(control) // stride
     return cells[:, y : y + size, x : x + size]
 
 

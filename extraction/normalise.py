@@ -17,7 +17,7 @@ import numpy as np
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS
 
 # All in units of the template's travel.
-REST_ZONE: Final = 0.3  # a stick at rest stands at most this far from the template's centre
+REST_ZONE: Final = 0.4  # a stick at rest stands at most this far from the template's centre
 REST_RADIUS: Final = 0.08  # how tightly readings of a stick at rest lie together
 MIN_REST_SHARE: Final = 0.4  # of the frames in the zone; a stick that only passes through spreads wider
 MIN_REST_FRAMES: Final = 10
@@ -28,7 +28,7 @@ SWITCH: Final = 1.0  # logits that a press or a release must outweigh
 
 # Controls err together, and a network is surer than it should be: Platt's scaling of the product's log odds, fitted
 # to the evaluation clips whose drawings training sees (`python -m flows.confidence`).
-CONFIDENCE_SLOPE, CONFIDENCE_SHIFT = 0.91, 1.05
+CONFIDENCE_SLOPE, CONFIDENCE_SHIFT = 1.50, 0.98
 
 # A d-pad cannot be pressed on opposite sides.
 OPPOSITES: Final = (("dpad_up", "dpad_down"), ("dpad_left", "dpad_right"))

@@ -1,6 +1,6 @@
 """Overlay crops -> raw readings: a SegFormer over two consecutive panels, one laid on the other.
 
-What ``network`` says of each frame becomes logits and places; ``normalise`` makes labels of them.
+``course`` makes the sticks' places of what it says, from many frames; ``normalise`` makes labels.
 """
 
 from __future__ import annotations
@@ -13,59 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from extraction.course import sample_places
 from extraction.evidence import STICK_MISFITS, compare, complete, reference_of, reference_width, undo_look
-from extraction.network import STRIDE, WEIGHTS, FoldedHead, ParserNet, load_net
+from extraction.network import WEIGHTS, FoldedHead, ParserNet, load_net, tile_of
 from extraction.presence import measure_agreement
 from extraction.presses import PressFilters
 from extraction.records import Placement, Readings
-from extraction.rectify import STICK_TILE, TILE_XY, Rectifier, overlay_width
+from extraction.rectify import Rectifier, overlay_width
 from templates.controls import STICKS
 from templates.draw import rasterise
 from templates.scene import Scene
 
-GRID: Final = 11
 BATCH: Final = 32  # pairs that go through the network together: what they need stays in the cache
-DIP_SHARPNESS: Final = 4.0  # per standard deviation of misfit
-CLEAR_DIP: Final = -1.4  # standard deviations; noise behind a translucent overlay digs shallower ones
-
-
-def stick_place(grid_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Expectation of stick grids, finer than a cell.
-
-    (..., 11, 11) logits -> (..., 2) place [x, y] in half tiles, in (-1, 1), and (...) the probability
-    mass within one cell of it.
-    """
-    mass = grid_logits.flatten(-2).softmax(-1).reshape(grid_logits.shape)
-    cells = cell_centres(grid_logits.device)
-    place = torch.stack([(mass.sum(-2) * cells).sum(-1), (mass.sum(-1) * cells).sum(-1)], -1)
-    reach = 1.5 * (2 / GRID)
-    near_x = (cells - place[..., :1]).abs() <= reach
-    near_y = (cells - place[..., 1:]).abs() <= reach
-    certainty = (mass * near_y[..., :, None] * near_x[..., None, :]).sum((-1, -2))
-    return place, certainty
-
-
-def settle(place: Tensor, misfit: Tensor) -> Tensor:
-    """A stick's place moved to the bottom of the dip that its misfit has there, if it has a clear one.
-
-    place: (N, 2) in half tiles. misfit: (N, 44, 44) of the stick's tile, standardised. The grid is coarse and its
-    expectation leans to its cells; where the picture of the stick fits, it fits to a fraction of a pixel.
-    """
-    half = misfit.shape[1] / 2
-    pixels = (torch.arange(misfit.shape[1], device=place.device) + 0.5) / half - 1
-    away = (pixels - place[:, :1])[:, None, :].square() + (pixels - place[:, 1:])[:, :, None].square()
-    near = away.sqrt() * half <= STRIDE
-    depth = misfit.masked_fill(~near, torch.inf).flatten(1).amin(1)
-    weight = torch.exp(DIP_SHARPNESS * (depth[:, None, None] - misfit)) * near
-    dip = (
-        torch.stack([(weight.sum(1) * pixels).sum(1), (weight.sum(2) * pixels).sum(1)], 1) / weight.sum((1, 2))[:, None]
-    )
-    return torch.where((depth < CLEAR_DIP)[:, None], dip, place)
-
-
-def cell_centres(device: torch.device | str = "cpu") -> Tensor:
-    """(11,) centres of the grid's cells in half tiles."""
-    return (torch.arange(GRID, device=device, dtype=torch.float32) - GRID // 2) * (2 / GRID)
 
 
 def stick_gain(scene: Scene) -> np.ndarray:
@@ -134,7 +93,7 @@ class PlacedParser:
         template = placement.template
         self._parser = parser
         self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
-        self._gain = stick_gain(template.scene)
+        self.gain = stick_gain(template.scene)
         self._look = (
             torch.tensor([placement.gain], device=parser.device),
             torch.tensor([placement.offset], device=parser.device),
@@ -165,17 +124,15 @@ class PlacedParser:
         """N + 1 crops -> the ``Readings`` of all but the first."""
         panels = np.stack([self._rectifier.panel(crop) for crop in crops])
         frames = self._prepare(panels)
-        gone = torch.from_numpy(self._presses.measure(crops)).to(frames.device)
-        frames = torch.cat([frames, compare(frames, self._reference, self._rest, gone)], 1)
+        gone = self._presses.measure(crops)
+        compared = compare(frames, self._reference, self._rest, torch.from_numpy(gone).to(frames.device))
+        frames = torch.cat([frames, compared], 1)
         logits, grids = self._parser.read_run(frames, self._remembered)
-        place, certainty = stick_place(grids)
-        for i, stick in enumerate(STICKS):
-            x, y = TILE_XY[stick]
-            misfit = frames[1:, STICK_MISFITS, y : y + STICK_TILE, x : x + STICK_TILE].mean(1)
-            place[:, i] = settle(place[:, i], misfit)
-        sticks = place.cpu().numpy() * self._gain
+        places = sample_places(grids.cpu().numpy(), self.gain)
+        misfit = frames[1:, STICK_MISFITS].mean(1)
+        misfits = torch.stack([tile_of(misfit, stick, 1) for stick in STICKS], 1)
         agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)
-        return logits.cpu().numpy(), sticks, certainty.cpu().numpy(), agreement
+        return logits.cpu().numpy(), places, misfits.cpu().numpy(), gone[1:], agreement
 
     def _prepare(self, panels: np.ndarray) -> Tensor:
         """(N, 88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""

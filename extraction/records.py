@@ -80,25 +80,28 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """Raw readings of T frames, before any per-video calibration.
+    """What T frames tell by themselves, one by one.
 
     logits: (T, 17) float32, positive means pressed; meaningless where the overlay does not show the control.
-    sticks: (T, 2, 2) float32, [left, right] x [x, y] in units of the template's travel; negative y is up.
-    stick_certainty: (T, 2) float32 in [0, 1], probability mass near the reading.
+    places: (T, 2, 15, 15) float32, [left, right] x y x x: log likelihood of each of the places of ``course``.
+    misfits: (T, 2, 44, 44) float32, how badly each stick's picture fits its tile there, standardised.
+    gone: (T, 17) float32, how far each button has gone from released to pressed; NaN where ``presses`` cannot tell.
     agreement: (T,) float32 in [-1, 1], how far the frame looks like the video's rest picture; see ``presence``.
     """
 
     logits: np.ndarray
-    sticks: np.ndarray
-    stick_certainty: np.ndarray
+    places: np.ndarray
+    misfits: np.ndarray
+    gone: np.ndarray
     agreement: np.ndarray
 
     def __post_init__(self) -> None:
         length = len(self.logits)
         shapes = {
             "logits": (length, 17),
-            "sticks": (length, 2, 2),
-            "stick_certainty": (length, 2),
+            "places": (length, 2, 15, 15),
+            "misfits": (length, 2, 44, 44),
+            "gone": (length, 17),
             "agreement": (length,),
         }
         for name, shape in shapes.items():

@@ -25,8 +25,7 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from extraction.network import ParserConfig, ParserNet
-from extraction.parse import GRID, stick_place
+from extraction.network import GRID, ParserConfig, ParserNet
 from synthetic.backgrounds import Backgrounds
 from synthetic.compose import GROUP, Batch, Composer
 from templates.catalogue import Template
@@ -143,10 +142,17 @@ def loss_of(net: ParserNet, batch: Batch, half: bool) -> Tensor:
     count = known.sum().clamp(min=1)
     target = grid_target(batch.sticks / batch.gain.clamp(min=1e-6))
     grid = -(target.flatten(2) * grids.flatten(2).log_softmax(-1)).sum(-1)
-    place, _ = stick_place(grids)
+    place = expect_place(grids)
     distance = functional.smooth_l1_loss(place * batch.gain, batch.sticks, reduction="none", beta=0.1).sum(-1)
     stick_loss: Tensor = ((0.3 * grid + 2 * distance) * known).sum() / count
     return 3 * button_loss + stick_loss
+
+
+def expect_place(grids: Tensor) -> Tensor:
+    """Expectation of stick grids, finer than a cell: (..., 11, 11) logits -> (..., 2) [x, y] in half tiles."""
+    mass = grids.flatten(-2).softmax(-1).reshape(grids.shape)
+    cells = (torch.arange(GRID, device=grids.device) - GRID // 2) * (2 / GRID)
+    return torch.stack([(mass.sum(-2) * cells).sum(-1), (mass.sum(-1) * cells).sum(-1)], -1)
 
 
 def grid_target(place: Tensor) -> Tensor:
@@ -168,7 +174,7 @@ def evaluate(net: ParserNet, composer: Composer) -> dict[str, float]:
     truth = Batch.join(batches)
     outputs = [net(batch.previous, batch.current, net.remember(batch.reference)) for batch in batches]
     pressed = torch.cat([logits for logits, _ in outputs]) > 0
-    place, _ = stick_place(torch.cat([grids for _, grids in outputs]))
+    place = expect_place(torch.cat([grids for _, grids in outputs]))
     held = truth.buttons.bool()
     right = ((pressed == held) & truth.known).sum() / truth.known.sum()
     hits = (pressed & held & truth.known).sum(0)

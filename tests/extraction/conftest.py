@@ -11,14 +11,17 @@ import av
 import numpy as np
 import pytest
 
+from extraction.course import SIDE
 from extraction.locate import Found
 from extraction.logs import Log
 from extraction.normalise import OPPOSITES
+from extraction.parse import stick_gain
 from extraction.records import Placement, Readings, Reason
+from extraction.rectify import STICK_TILE
 from synthetic.backgrounds import procedural
 from synthetic.states import draw_states
 from templates.catalogue import Template
-from templates.controls import BUTTON_INDEX, TRIGGER_SLICE, States
+from templates.controls import BUTTON_INDEX, BUTTONS, TRIGGER_SLICE, States
 from templates.draw import draw, rasterise
 from templates.scene import Move, Picture, Scene, Static, Swap
 
@@ -152,13 +155,17 @@ class LampReader:
     """Stands in for the network: reads ``south`` from the brightness of the overlay, the stick as centred."""
 
     box_xywh: tuple[int, int, int, int]
+    gain: np.ndarray
 
     def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings:
         brightness = np.array([crop.mean() for crop in crops], np.float32)
         logits = np.full((len(crops), 17), 9.0, np.float32)  # nonsense where the overlay shows nothing
         logits[:, BUTTON_INDEX["south"]] = (brightness - 128) / 16
-        sticks = np.zeros((len(crops), 2, 2), np.float32)
-        return Readings(logits, sticks, np.ones((len(crops), 2), np.float32), np.ones(len(crops), np.float32))
+        places = np.zeros((len(crops), 2, SIDE, SIDE), np.float32)
+        places[:, :, SIDE // 2, SIDE // 2] = 1000.0
+        misfits = np.zeros((len(crops), 2, STICK_TILE, STICK_TILE), np.float32)
+        gone = np.full((len(crops), len(BUTTONS)), np.nan, np.float32)
+        return Readings(logits, places, misfits, gone, np.ones(len(crops), np.float32))
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ class LampParser:
     version: str = "test-1"
 
     def open(self, placement: Placement, frame_wh: tuple[int, int]) -> LampReader:
-        return LampReader(placement.box_xywh)
+        return LampReader(placement.box_xywh, stick_gain(placement.template.scene))
 
 
 def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:
