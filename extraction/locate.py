@@ -30,11 +30,20 @@ from extraction.features import (
     nearest_still,
 )
 from extraction.look import COMPARED_WIDTH, blurred, measure_limit, measure_look, overlaid
-from extraction.outline import fit_outline, outline_box
+from extraction.outline import fit_outline
 from extraction.propose import overlap
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier, clip_box, covered_box, cut_out
-from extraction.spans import FrameAt, find_spans, find_unexplained, follow, join_track, number_pads, settle_overlaps
+from extraction.spans import (
+    FrameAt,
+    Track,
+    find_spans,
+    find_unexplained,
+    follow,
+    join_track,
+    number_pads,
+    settle_overlaps,
+)
 from templates.catalogue import Template
 from templates.scene import Box
 
@@ -58,7 +67,7 @@ MIN_LIKENESS: Final = 0.5  # a fragment of the drawing stays below
 NEAR_AROUND: Final = 1.6  # times the box: what is looked at near it
 NEAR_SHAPE: Final = 0.75  # height by width of that
 SEEN: Final = 0.3  # of the corners of a drawing, or of all of its family's together
-SAME_PLACE: Final = 0.6  # IoU with the box that it was looked for near
+SAME_PLACE: Final = 0.6  # IoU with the box near which it was looked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,19 +145,26 @@ def locate(
     placements: list[Placement] = []
     for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         shown = median if track.visible.all() else median_of(pictures[track.visible])
-        gain, offset = measure_look(track.template, track.affine * shrink, shown)
-        limit, box = measure_limit(track.template, track.affine * shrink, shown), track.box_xywh
-        outline = fit_outline(track.template, track.affine * shrink, shown) if near else None
-        if outline is not None and not outline.was_there:
-            limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
-        rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
-        whole = Placement(
-            track.template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit, pad
-        )
+        whole = replace(_placement_of(track, rgbs, shown, bool(near)), pad=pad, sampled=len(frames))
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
-            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support, sampled=len(frames)))
+            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support))
     return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
+
+
+def _placement_of(track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, may_resemble: bool) -> Placement:
+    """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible.
+
+    may_resemble: whether the skin's body may be another than the drawing's.
+    """
+    template, shrink = track.template, shown.shape[1] / rgbs[0].shape[1]
+    affine, box = track.affine * shrink, track.box_xywh
+    gain, offset = measure_look(template, affine, shown)
+    limit = measure_limit(template, affine, shown)
+    if may_resemble and not (outline := fit_outline(template, affine, shown)).was_there:
+        limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
+    rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
+    return Placement(template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
 
 
 def _find_in_parts(
@@ -230,10 +246,10 @@ def _find_near(
 ) -> tuple[list[_Fit], list[_Fit]]:
     """The overlay near one of several boxes, if there is one, and all fits that were judged.
 
-    Relatives of what is there share its geometry: the family of which most is seen is the right one. Little is enough
-    of each drawing where several are seen, and the outline of the likest is about where the box is.
+    Relatives of what is there share its geometry: the family of which most is seen is the right one. Where little is
+    seen of each drawing, or the body is another, its outline must come to lie about where the box is.
     """
-    seen: list[tuple[float, _Fit]] = []
+    seen: list[tuple[float, _Fit, Box]] = []
     judged: list[_Fit] = []
     for box in places:
         votes = _vote(_look_near(median, box, features), templates, features)
@@ -244,12 +260,15 @@ def _find_near(
         for family in {fit.template.family for fit in fits}:
             relatives = [fit for fit in fits if fit.template.family == family]
             support = sum(fit.part for fit in relatives)
-            if good := [fit for fit in relatives if _is_good(fit, min_inliers)]:
-                best = _likest(good)
-                there = overlap(outline_box(best.template, best.affine), box) >= SAME_PLACE
-                if best.part >= SEEN or (support >= SEEN and there):
-                    seen.append((support, best))
-    return [max(seen, key=lambda each: each[0])[1]] if seen else [], judged
+            good = [fit for fit in relatives if _is_good(fit, min_inliers)]
+            if good and support >= SEEN:
+                seen.append((support, _likest(good), box))
+    if not seen:
+        return [], judged
+    _, best, box = max(seen, key=lambda each: each[0])
+    outline = fit_outline(best.template, best.affine, median)
+    sure = best.part >= SEEN and outline.was_there
+    return [best] if sure or overlap(outline.box_xywh, box) >= SAME_PLACE else [], judged
 
 
 def _look_near(median: np.ndarray, box: Box, features: Features) -> Keypoints:

@@ -68,8 +68,8 @@ def look_for_overlay(
         return _named(found)
     proposals = Proposer.load().propose([rgb for _, rgb in samples])
     near = look(features=open_xfeat(), near=[proposal.box_xywh for proposal in proposals])
-    if near.placements:
-        return _named(near)
+    if near.placements and all(place.limit > 0 or _is_always_there(place) for place in near.placements):
+        return _named(near)  # another body is read by what the video lends, or not at all
     likeliest = proposals[0]
     return Found((), Reason.UNKNOWN_SKIN, likeliest.sentence) if likeliest.score >= SUSPECTED else found
 
