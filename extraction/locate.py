@@ -4,6 +4,8 @@ Votes of single matches pick a few candidates, and an affine fit (USAC) says whe
 second look judges it: at a known place faint keypoints count too, and none elsewhere competes with them. The
 candidate whose picture agrees best with the temporal median wins. Inliers are counted as distinct template
 keypoints, so that a still background which resembles one of them counts once, not once a frame.
+
+Places where something looks like a pad can be looked at more closely: each by itself, cut out at the templates' size.
 """
 
 from __future__ import annotations
@@ -285,7 +287,7 @@ def _look_near(median: np.ndarray, box: Box, features: Features) -> Keypoints:
     across, down = np.ceil(around / unit).astype(int).tolist()
     found = look_at(cut_out(median, to_frame, (across, down), cv2.INTER_CUBIC), SECOND_LOOK_KEPT, features, faint=True)
     points = found.points * np.float32(unit) + corner.astype(np.float32)
-    inside = ((points >= 0) & (points <= median.shape[1::-1])).all(1)
+    inside = np.asarray(((points >= 0) & (points <= median.shape[1::-1])).all(1))
     return replace(found, points=points, sizes=found.sizes * np.float32(unit))[inside]
 
 
