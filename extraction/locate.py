@@ -31,7 +31,7 @@ from extraction.features import (
     median_of,
     nearest_still,
 )
-from extraction.look import COMPARED_WIDTH, blurred, measure_limit, measure_look, overlaid
+from extraction.look import COMPARED_WIDTH, LEAST_OPACITY, blurred, measure_limit, measure_look, overlaid
 from extraction.outline import fit_outline
 from extraction.propose import overlap
 from extraction.records import Placement, Reason, SourceError
@@ -249,7 +249,7 @@ def _find_near(
     """The overlay near one of several boxes, if there is one, and all fits that were judged.
 
     Relatives of what is there share its geometry: the family of which most is seen is the right one. Where little is
-    seen of each drawing, or the body is another, its outline must come to lie about where the box is.
+    seen of each drawing, or it only resembles what is there, its outline must come to lie about where the box is.
     """
     seen: list[tuple[float, _Fit, Box]] = []
     judged: list[_Fit] = []
@@ -269,7 +269,8 @@ def _find_near(
         return [], judged
     _, best, box = max(seen, key=lambda each: each[0])
     outline = fit_outline(best.template, best.affine, median)
-    sure = best.part >= SEEN and outline.was_there
+    itself = outline.was_there and measure_limit(best.template, best.affine, median) >= LEAST_OPACITY
+    sure = itself and best.part >= SEEN
     return [best] if sure or overlap(outline.box_xywh, box) >= SAME_PLACE else [], judged
 
 
