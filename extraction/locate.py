@@ -248,8 +248,9 @@ def _find_near(
 ) -> tuple[list[_Fit], list[_Fit]]:
     """The overlay near one of several boxes, if there is one, and all fits that were judged.
 
-    Relatives of what is there share its geometry: the family of which most is seen is the right one. Where little is
-    seen of each drawing, or it only resembles what is there, its outline must come to lie about where the box is.
+    Relatives of what is there share its geometry: the family of which most is seen is the right one, unless of another,
+    of which no drawing looks like it, more is seen altogether and of one drawing. Where little is seen of each drawing,
+    or it only resembles what is there, its outline must come to lie about where the box is.
     """
     seen: list[tuple[float, _Fit, Box]] = []
     judged: list[_Fit] = []
@@ -259,12 +260,14 @@ def _find_near(
             continue
         fits = _fit_together(_candidates(votes, votes.similarity > features.likeness, 1), median, features)
         judged += fits
-        for family in {fit.template.family for fit in fits}:
-            relatives = [fit for fit in fits if fit.template.family == family]
-            support = sum(fit.part for fit in relatives)
-            good = [fit for fit in relatives if _is_good(fit, min_inliers)]
-            if good and support >= SEEN:
-                seen.append((support, _likest(good), box))
+        parts: dict[str, list[float]] = {}
+        for fit in fits:
+            parts.setdefault(fit.template.family, []).append(fit.part)
+        for family, mine in parts.items():
+            good = [fit for fit in fits if fit.template.family == family and _is_good(fit, min_inliers)]
+            outdone = any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
+            if good and sum(mine) >= SEEN and not outdone:
+                seen.append((sum(mine), _likest(good), box))
     if not seen:
         return [], judged
     _, best, box = max(seen, key=lambda each: each[0])
