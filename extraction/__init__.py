@@ -3,11 +3,12 @@
 records     types that cross stages
 video       path -> timestamped frames
 features    pictures -> keypoints, of templates and of what stands still; SIFT
-xfeat       the same by a network
+xfeat       the same by a network, where SIFT finds nothing
 spans       sampled frames + places -> which show what, which pad, and when it changes
 look        template + place + what is seen there -> how opaque it is drawn, and whether it can be that drawing
-locate      keypoints + templates -> Placement
 propose     frames in which no template is found -> where something looks like a pad
+outline     template + place + what is seen there -> where the body of a skin is that only resembles it
+locate      keypoints + templates -> Placement
 layout      video + box + family -> where each control is, for a skin that nobody drew
 rectify     frame + Placement -> panel, one tile per control
 evidence    panel + template + the video's own rest picture -> the parser's input

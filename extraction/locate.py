@@ -4,6 +4,8 @@ Votes of single matches pick a few candidates, and an affine fit (USAC) says whe
 second look judges it: at a known place faint keypoints count too, and none elsewhere competes with them. The
 candidate whose picture agrees best with the temporal median wins. Inliers are counted as distinct template
 keypoints, so that a still background which resembles one of them counts once, not once a frame.
+
+Places where something looks like a pad can be looked at more closely: each by itself, cut out at the templates' size.
 """
 
 from __future__ import annotations
@@ -29,11 +31,23 @@ from extraction.features import (
     median_of,
     nearest_still,
 )
-from extraction.look import COMPARED_WIDTH, blurred, measure_limit, measure_look, overlaid
+from extraction.look import COMPARED_WIDTH, LEAST_OPACITY, blurred, measure_limit, measure_look, overlaid
+from extraction.outline import fit_outline
+from extraction.propose import overlap
 from extraction.records import Placement, Reason, SourceError
-from extraction.rectify import Rectifier, covered_box
-from extraction.spans import FrameAt, find_spans, find_unexplained, follow, join_track, number_pads, settle_overlaps
+from extraction.rectify import Rectifier, clip_box, covered_box, cut_out
+from extraction.spans import (
+    FrameAt,
+    Track,
+    find_spans,
+    find_unexplained,
+    follow,
+    join_track,
+    number_pads,
+    settle_overlaps,
+)
 from templates.catalogue import Template
+from templates.scene import Box
 
 FEATURE_WIDTH: Final = 1280  # px; wider frames are shrunk for matching
 SURE_VOTES: Final = 10  # that a second pad needs: where there is none, up to 20 votes of grids agree
@@ -52,6 +66,10 @@ SAME_SIZE: Final = 0.5  # octaves
 MAX_SIDE_ERROR: Final = 1.5  # px, standard error of the box's sides; a clump of inliers leaves them open
 CLOSE_CALL: Final = 0.5  # of the most inliers: candidates that the picture decides between
 MIN_LIKENESS: Final = 0.5  # a fragment of the drawing stays below
+NEAR_AROUND: Final = 1.6  # times the box: what is looked at near it
+NEAR_SHAPE: Final = 0.75  # height by width of that
+SEEN: Final = 0.3  # of the corners of a drawing, or of all of its family's together
+SAME_PLACE: Final = 0.6  # IoU with the box near which it was looked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,13 +88,14 @@ class Found:
 class _Fit:
     """A template's axis-aligned fit: canvas -> frame, its distinct inliers, its likeness to the median in [-1, 1].
 
-    drawn: the template's keypoints.
+    drawn: the template's keypoints. part: of the distinct ones, that are inliers.
     """
 
     template: Template
     drawn: Keypoints
     affine: np.ndarray
     inliers: int
+    part: float
     likeness: float
 
 
@@ -87,11 +106,15 @@ def locate(
     min_inliers: int = 20,
     frame_at: FrameAt | None = None,
     features: Features = SIFT,
+    near: Sequence[Box] = (),
 ) -> Found:
     """Find the overlays in frames sampled from one video, (pts_s, (H, W, 3) uint8 RGB), and when they are there.
 
     All frames are looked at together. Only where some do not show what was found, or nothing was, stretches of them
     are looked at by themselves. ``frame_at`` gives the video's other frames, to find the times of changes.
+
+    near: boxes in pixels of the frames. Where there are some, one overlay is looked for, near these alone and more
+    closely, as is one whose skin only resembles a drawing: its placement has a limit of 0 and a box of its own.
     """
     if not frames:
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
@@ -99,14 +122,18 @@ def locate(
     pictures = np.stack([_shrink(rgb) for rgb in rgbs])
     shrink = pictures.shape[2] / rgbs[0].shape[1]
     median = median_of(pictures)
-    for still in look_for_still(list(pictures), median, features):
-        good, judged = _find_all(still, templates, median, min_inliers, features)
-        if good:
-            break
+    if near:
+        places = [_scaled(box, shrink) for box in near]
+        good, judged = _find_near(places, templates, median, min_inliers, features)
+    else:
+        for still in look_for_still(list(pictures), median, features):
+            good, judged = _find_all(still, templates, median, min_inliers, features)
+            if good:
+                break
     everywhere = np.ones(len(frames), bool)
     tracks = [follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, everywhere) for fit in good]
     seen_before: set[tuple[int, int]] = set()
-    while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
+    while not near and (left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]):
         seen_before.update(left)
         for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers, features):
             new = follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, found_in)
@@ -120,16 +147,26 @@ def locate(
     placements: list[Placement] = []
     for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         shown = median if track.visible.all() else median_of(pictures[track.visible])
-        gain, offset = measure_look(track.template, track.affine * shrink, shown)
-        limit = measure_limit(track.template, track.affine * shrink, shown)
-        rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
-        whole = Placement(
-            track.template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, limit, pad
-        )
+        whole = replace(_placement_of(track, rgbs, shown, bool(near)), pad=pad, sampled=len(frames))
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
-            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support, sampled=len(frames)))
+            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support))
     return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
+
+
+def _placement_of(track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, may_resemble: bool) -> Placement:
+    """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible.
+
+    may_resemble: whether the skin's body may be another than the drawing's.
+    """
+    template, shrink = track.template, shown.shape[1] / rgbs[0].shape[1]
+    affine, box = track.affine * shrink, track.box_xywh
+    gain, offset = measure_look(template, affine, shown)
+    limit = measure_limit(template, affine, shown)
+    if may_resemble and not (outline := fit_outline(template, affine, shown)).was_there:
+        limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
+    rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
+    return Placement(template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
 
 
 def _find_in_parts(
@@ -191,14 +228,71 @@ def _find_all(
                 break
         else:
             break
-        most = max(fit.inliers for fit in good)
-        found.append(max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness))
+        found.append(_likest(good))
         free = ~_covers(found[-1], still.points)
         sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not _candidates(votes, sure, SURE_VOTES):
             break
         still = still[free]
     return found, judged
+
+
+def _likest(good: Sequence[_Fit]) -> _Fit:
+    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of."""
+    most = max(fit.inliers for fit in good)
+    return max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
+
+
+def _find_near(
+    places: Sequence[Box], templates: Mapping[str, Template], median: np.ndarray, min_inliers: int, features: Features
+) -> tuple[list[_Fit], list[_Fit]]:
+    """The overlay near one of several boxes, if there is one, and all fits that were judged.
+
+    Relatives of what is there share its geometry: the family of which most is seen is the right one, unless of another,
+    of which no drawing looks like it, more is seen altogether and of one drawing. Where little is seen of each drawing,
+    or it only resembles what is there, its outline must come to lie about where the box is.
+    """
+    seen: list[tuple[float, _Fit, Box]] = []
+    judged: list[_Fit] = []
+    for box in places:
+        votes = _vote(_look_near(median, box, features), templates, features)
+        if votes is None:
+            continue
+        fits = _fit_together(_candidates(votes, votes.similarity > features.likeness, 1), median, features)
+        judged += fits
+        parts: dict[str, list[float]] = {}
+        for fit in fits:
+            parts.setdefault(fit.template.family, []).append(fit.part)
+        for family, mine in parts.items():
+            good = [fit for fit in fits if fit.template.family == family and _is_good(fit, min_inliers)]
+            outdone = any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
+            if good and sum(mine) >= SEEN and not outdone:
+                seen.append((sum(mine), _likest(good), box))
+    if not seen:
+        return [], judged
+    _, best, box = max(seen, key=lambda each: each[0])
+    outline = fit_outline(best.template, best.affine, median)
+    itself = outline.was_there and measure_limit(best.template, best.affine, median) >= LEAST_OPACITY
+    sure = itself and best.part >= SEEN
+    return [best] if sure or overlap(outline.box_xywh, box) >= SAME_PLACE else [], judged
+
+
+def _look_near(median: np.ndarray, box: Box, features: Features) -> Keypoints:
+    """Keypoints of a median in and around a box, which is cut out half an octave larger than templates are looked at.
+
+    So it is looked at in the right size, too, if the overlay is half an octave larger or smaller than the box.
+    """
+    x, y, w, h = box
+    width = max(w, h / NEAR_SHAPE)
+    unit = width / (SECOND_LOOK_WIDTH * math.sqrt(2))
+    around = NEAR_AROUND * np.array([width, width * NEAR_SHAPE])
+    corner = (x + w / 2, y + h / 2) - around / 2
+    to_frame = np.array([[unit, 0, corner[0]], [0, unit, corner[1]]])
+    across, down = np.ceil(around / unit).astype(int).tolist()
+    found = look_at(cut_out(median, to_frame, (across, down), cv2.INTER_CUBIC), SECOND_LOOK_KEPT, features, faint=True)
+    points = found.points * np.float32(unit) + corner.astype(np.float32)
+    inside = np.asarray(((points >= 0) & (points <= median.shape[1::-1])).all(1))
+    return replace(found, points=points, sizes=found.sizes * np.float32(unit))[inside]
 
 
 def _fit_together(
@@ -219,6 +313,11 @@ def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
     canvas = np.array(fit.template.scene.canvas)
     on_canvas = (points - fit.affine[:, 2]) / np.diag(fit.affine[:, :2]) / canvas
     return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(1))
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    x, y, w, h = box
+    return x * scale, y * scale, w * scale, h * scale
 
 
 def place_by_hand(box_xywh: tuple[int, int, int, int], template: Template, frames: Sequence[np.ndarray]) -> Placement:
@@ -328,11 +427,12 @@ def _fit_again(
     error = np.linalg.norm(source * np.diag(upright[:, :2]) + upright[:, 2] - target, axis=1)
     apart = template.scene.canvas[0] * features.same_point
     distinct = _distinct(source[error < REPROJECTION_PX], apart)
-    if len(distinct) < max(4, features.least_part * len(_distinct(drawn.points, apart))):
+    part = len(distinct) / len(_distinct(drawn.points, apart))
+    if len(distinct) < 4 or part < features.least_part:
         return None
     if _side_error(distinct, float(np.sqrt((error**2).mean())), template.scene.canvas) > MAX_SIDE_ERROR:
         return None
-    return _Fit(template, drawn, upright, len(distinct), _likeness(template, upright, median))
+    return _Fit(template, drawn, upright, len(distinct), part, _likeness(template, upright, median))
 
 
 def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray, features: Features) -> Keypoints:
@@ -345,10 +445,8 @@ def _keypoints_at(template: Template, affine: np.ndarray, median: np.ndarray, fe
     unit = canvas[0] / SECOND_LOOK_WIDTH
     size = np.ceil((canvas + 2 * margin) / unit).astype(int).tolist()
     to_frame = affine @ np.array([[unit, 0, -margin], [0, unit, -margin], [0, 0, 1]])
-    scale, shift = np.diag(to_frame[:, :2]), to_frame[:, 2].copy()
-    to_frame[:, 2] += 0.5 * scale - 0.5  # pixel centres
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpAffine(median, to_frame, (size[0], size[1]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    scale, shift = np.diag(to_frame[:, :2]), to_frame[:, 2]
+    seen = cut_out(median, to_frame, (size[0], size[1]), cv2.INTER_CUBIC)
     found = look_at(seen, SECOND_LOOK_KEPT, features, faint=True)
     return replace(found, points=found.points * scale + shift, sizes=found.sizes * scale[0])
 

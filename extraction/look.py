@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from extraction.rectify import overlay_width
+from extraction.rectify import cut_out, overlay_width
 from templates.catalogue import Template
 from templates.controls import States
 from templates.draw import draw, draw_rgba, rasterise
@@ -95,7 +95,8 @@ def measure_limit(template: Template, affine: np.ndarray, median: np.ndarray) ->
 def overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rest picture (H, W, 4) and what the median shows in its place (H, W, 3), both float32 in 0..255."""
     rgba = draw_rgba(template, States.rest(), COMPARED_WIDTH)
-    return rgba.astype(np.float32), _seen_at(template, affine, median, rgba.shape[1::-1], 0.0).astype(np.float32)
+    seen = _seen_at(template, affine, median, (rgba.shape[1], rgba.shape[0]), 0.0)
+    return rgba.astype(np.float32), seen.astype(np.float32)
 
 
 def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
@@ -104,14 +105,12 @@ def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _seen_at(
-    template: Template, affine: np.ndarray, picture: np.ndarray, size_wh: tuple[int, ...], outside: float
+    template: Template, affine: np.ndarray, picture: np.ndarray, size_wh: tuple[int, int], outside: float
 ) -> np.ndarray:
     """What a picture (h, w, 3) shows where ``affine`` puts the canvas, as (H, W, 3); ``outside``: beyond its edge."""
     unit = template.scene.canvas[0] / size_wh[0]
     to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
-    to_frame[:, 2] += to_frame[:, :2] @ (0.5, 0.5) - 0.5  # pixel centres
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(picture, to_frame, size_wh, flags=flags, borderValue=(outside,) * 3))
+    return cut_out(picture, to_frame, size_wh, outside=outside)
 
 
 def _stick_windows(template: Template, shape: tuple[int, ...]) -> np.ndarray:

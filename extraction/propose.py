@@ -1,10 +1,11 @@
 """Where an overlay is that no template knows: a small network that has learned what stands still, looks like a pad, and
 moves only in its parts.
 
-    sampled frames, at several sizes -> what stands still of each -> network -> the likeliest place
-    that place, cut out at one size -> what stands still -> the same network -> a finer box, score, family
+    sampled frames, at several sizes -> what stands still of each -> network -> the likeliest places
+    each of them, cut out at one size -> what stands still -> the same network -> a finer box, score, family
 
-A proposal is a guess that says how sure it is. Nothing is read by it until a person confirms it.
+A proposal is a guess that says how sure it is. Nothing is read by it until a drawing is found there, see ``near``, or
+a person confirms it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from extraction.features import order_of
 from templates.scene import Box
@@ -38,6 +40,8 @@ LEVELS: Final = (905, 640, 453, 320)  # px, widths that frames are shrunk to: ov
 EDGE: Final = 24  # px of black around a frame
 LEAST_FRAMES: Final = 10  # fewer do not tell what stands still
 LOOKS: Final = 3  # closer ones, each at the place that the last one found
+PLACES: Final = 4  # that are looked at closer
+APART: Final = 0.3  # IoU; what overlaps more is one place
 SUSPECTED: Final = 0.8  # score from which a proposal is told of; see synthetic.thresholds
 WEIGHTS: Final = Path(__file__).parent / "weights" / "proposer.safetensors"
 
@@ -125,10 +129,38 @@ class Proposer:
         net.load_state_dict(load_file(WEIGHTS))
         return cls(net, families)
 
-    def propose(self, frames: Sequence[np.ndarray]) -> Proposal:
-        """The likeliest place of an overlay in (H, W, 3) uint8 RGB frames sampled from one video, however unlikely."""
+    def propose(self, frames: Sequence[np.ndarray]) -> list[Proposal]:
+        """The likeliest places of an overlay in (H, W, 3) uint8 RGB frames sampled from one video, however unlikely.
+
+        At least one, at most PLACES, and first the one that stands out most from afar.
+        """
         frame_wh = np.array(frames[0].shape[1::-1])
-        centre, size = self._look_around(frames)
+        return [self._look_at(frames, *place, frame_wh) for place in self._look_around(frames)]
+
+    def _look_around(self, frames: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Centres and sizes (x, y) in pixels of the frame of the likeliest places at any size, the likeliest first."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            levels = list(pool.map(lambda width: _map_level(frames, width), LEVELS))
+        found = []
+        for width, maps in zip(LEVELS, levels, strict=True):
+            logits, boxes, _ = self._answer(maps)
+            unit = frames[0].shape[1] / width
+            peaks = logits == functional.max_pool2d(logits[None], 3, stride=1, padding=1)[0]
+            logits = logits.masked_fill(~peaks, -torch.inf)
+            best = torch.topk(logits.flatten(), min(2 * PLACES, int(peaks.sum())))
+            for logit, cell in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                centre, size = _box_of(boxes, *divmod(cell, logits.shape[1]))
+                found.append((logit, (centre - EDGE) * unit, size * unit))
+        places: list[tuple[np.ndarray, np.ndarray]] = []
+        for _, centre, size in sorted(found, key=lambda each: -each[0]):
+            if all(overlap(_around(centre, size), _around(*other)) < APART for other in places):
+                places.append((centre, size))
+        return places[:PLACES]
+
+    def _look_at(
+        self, frames: Sequence[np.ndarray], centre: np.ndarray, size: np.ndarray, frame_wh: np.ndarray
+    ) -> Proposal:
+        """LOOKS closer looks at a place."""
         for _ in range(LOOKS):
             centre, size, score, likely = self._look_closer(frames, centre.clip(0, frame_wh - 1), size)
         best = int(likely.argmax())
@@ -136,20 +168,6 @@ class Proposer:
         high = np.round(centre + size / 2).astype(int).clip(low + 1, frame_wh)
         x, y, w, h = (int(side) for side in (*low, *(high - low)))
         return Proposal((x, y, w, h), score, self._families[best], float(likely[best]))
-
-    def _look_around(self, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and size (x, y) in pixels of the frame of the likeliest place at any size."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            levels = list(pool.map(lambda width: _map_level(frames, width), LEVELS))
-        found = []
-        for width, maps in zip(LEVELS, levels, strict=True):
-            logits, boxes, _ = self._answer(maps)
-            row, column = divmod(int(logits.argmax()), logits.shape[1])
-            centre, size = _box_of(boxes, row, column)
-            unit = frames[0].shape[1] / width
-            found.append((float(logits[row, column]), (centre - EDGE) * unit, size * unit))
-        _, centre, size = max(found, key=lambda each: each[0])
-        return centre, size
 
     def _look_closer(
         self, frames: Sequence[np.ndarray], centre: np.ndarray, size: np.ndarray
@@ -185,6 +203,11 @@ def overlap(a: Box, b: Box) -> float:
 def extent_of(size: np.ndarray) -> float:
     """The width of a 4:3 picture that holds a box of (width, height)."""
     return float(max(size[0], size[1] * WINDOW_WH[0] / WINDOW_WH[1]))
+
+
+def _around(centre: np.ndarray, size: np.ndarray) -> Box:
+    (x, y), (w, h) = (centre - size / 2).tolist(), size.tolist()
+    return x, y, w, h
 
 
 def _box_of(boxes: Tensor, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:

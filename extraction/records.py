@@ -47,11 +47,12 @@ class Placement:
 
     template: what is there. A control of which it has no picture is read by the video's own rest picture alone.
     affine: (2, 3) float64, canvas units -> pixels of the upright frame.
-    box_xywh: the canvas in the frame, pixels, clipped to the frame.
+    box_xywh: the canvas in the frame, pixels, clipped to the frame; of a skin with another body, what is seen of that.
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
-    limit: the most opaque that the drawing can be there, in [0, 1]; see ``look.measure_limit``.
+    limit: the most opaque that the drawing can be there, in [0, 1]; see ``look.measure_limit``. 0 where its outline is
+    not there: a skin with another body; see ``outline``.
     rest: (h, w, 3) uint8, the overlay at rest: the temporal median of what the sampled frames that show it have in the
     ``Rectifier``'s box.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".

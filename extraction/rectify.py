@@ -98,6 +98,28 @@ class Rectifier:
         return np.asarray(np.median([frame[y : y + h, x : x + w] for frame in frames], 0), np.uint8)
 
 
+def cut_out(
+    picture: np.ndarray,
+    to_picture: np.ndarray,
+    size_wh: tuple[int, int],
+    interpolation: int = cv2.INTER_LINEAR,
+    outside: float | None = None,
+) -> np.ndarray:
+    """What a picture (H, W, 3) shows in a window (h, w, 3), that ``to_picture`` (2, 3) puts there.
+
+    Pixel i covers [i, i + 1) in both. Beyond the picture's edge is ``outside``, or what is nearest to it.
+    """
+    centred = to_picture.copy()
+    centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5
+    border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    return np.asarray(
+        cv2.warpAffine(
+            picture, centred, size_wh, flags=interpolation | cv2.WARP_INVERSE_MAP, borderMode=border,
+            borderValue=(outside or 0.0,) * 3,
+        )
+    )  # fmt: skip
+
+
 def overlay_width(scene: Scene, affine: np.ndarray) -> float:
     """How wide a scene's canvas is in a frame, in pixels."""
     return float(np.hypot(*affine[:, 0])) * scene.canvas[0]
@@ -105,8 +127,15 @@ def overlay_width(scene: Scene, affine: np.ndarray) -> float:
 
 def covered_box(scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
     """Where a scene's canvas is in a frame, clipped to it: x, y, width, height in pixels, at least 1 x 1."""
-    low = np.clip(np.round(affine[:, 2]), 0, np.array(frame_wh) - 1)
-    high = np.clip(np.round(affine[:, 2] + np.diag(affine[:, :2]) * np.array(scene.canvas)), low + 1, frame_wh)
+    width, height = (np.diag(affine[:, :2]) * np.array(scene.canvas)).tolist()
+    return clip_box((*affine[:, 2].tolist(), width, height), frame_wh)
+
+
+def clip_box(box: Box, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box in whole pixels, clipped to the frame: x, y, width, height, at least 1 x 1."""
+    corner, size = np.array(box[:2]), np.array(box[2:])
+    low = np.clip(np.round(corner), 0, np.array(frame_wh) - 1)
+    high = np.clip(np.round(corner + size), low + 1, frame_wh)
     return (int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
 
 

@@ -24,6 +24,7 @@ from extraction.parse import Parser
 from extraction.propose import LEAST_FRAMES, SUSPECTED, Proposer
 from extraction.records import Placement, Reason
 from extraction.video import probe, read_frame_at, sample_frames
+from extraction.xfeat import open_xfeat
 from templates.catalogue import Template
 
 
@@ -49,26 +50,34 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
 
 
 def look_for_overlay(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features | None = None
 ) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    The detail names the drawings that what was found only resembles. Where no template is found and something else
-    looks like a pad, it says where, for a person to confirm.
+    features: what alone looks for it, all over the frames. Without, SIFT does; where it finds nothing, XFeat does, near
+    the places that look like a pad. The detail names the drawings that what was found only resembles. Where no template
+    is found and something looks much like a pad, it says where, for a person to confirm.
     """
     with ThreadPoolExecutor(1) as pool:
         # Made once for all videos, while the first is sampled.
-        pool.submit(index_of, tuple(templates.values()), features)
+        pool.submit(index_of, tuple(templates.values()), features or SIFT)
         samples = sample_frames(path, options.sample_frames)
-    frame_at = partial(read_frame_at, path)
-    found = locate(samples, templates, min_inliers=options.min_inliers, frame_at=frame_at, features=features)
-    if found.placements:
-        names = dict.fromkeys(place.template.id for place in found.placements if _only_resembles(place))
-        return replace(found, detail=f"an unknown skin that resembles {', '.join(names)}" if names else "")
-    if len(samples) < LEAST_FRAMES:
-        return found
-    proposal = Proposer.load().propose([rgb for _, rgb in samples])
-    return Found((), Reason.UNKNOWN_SKIN, proposal.sentence) if proposal.score >= SUSPECTED else found
+    look = partial(locate, samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
+    found = look(features=features or SIFT)
+    if features is not None or found.placements or len(samples) < LEAST_FRAMES:
+        return _named(found)
+    proposals = Proposer.load().propose([rgb for _, rgb in samples])
+    near = look(features=open_xfeat(), near=[proposal.box_xywh for proposal in proposals])
+    if near.placements and all(place.limit > 0 or _is_always_there(place) for place in near.placements):
+        return _named(near)  # another body is read by what the video lends, or not at all
+    likeliest = proposals[0]
+    return Found((), Reason.UNKNOWN_SKIN, likeliest.sentence) if likeliest.score >= SUSPECTED else found
+
+
+def _named(found: Found) -> Found:
+    """What was found; the detail names the drawings that it only resembles."""
+    names = dict.fromkeys(place.template.id for place in found.placements if _only_resembles(place))
+    return replace(found, detail=f"an unknown skin that resembles {', '.join(names)}") if names else found
 
 
 def _only_resembles(place: Placement) -> bool:
@@ -95,7 +104,7 @@ def _lend(
 
 
 def locate_video(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
+    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features | None = None
 ) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
     found = look_for_overlay(path, templates, options, features)

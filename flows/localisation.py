@@ -2,13 +2,14 @@
 
 A case is a folder with ``case.json``, see ``benchmark.Case``, and ``video.mp4``; it needs no log. An overlay is found
 where a placement has an IoU of at least MIN_IOU with one of its boxes, and the right family. Whatever else is placed is
-false. It is looked for by SIFT, by XFeat, and by XFeat only where SIFT finds nothing.
+false. It is looked for by SIFT alone, by XFeat alone, and as the commands do: where SIFT finds nothing by XFeat, near
+what looks like a pad.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -119,12 +120,10 @@ def run_localisation(
             on_progress(folder.name, i / len(cases))
         try:
             case = read_about(folder)
-            by_sift, by_xfeat = (
-                judge(case, locate_video(folder / "video.mp4", templates, options, each), name)
-                for name, each in ((SIFT_ALONE, SIFT), (XFEAT_ALONE, open_xfeat()))
-            )
-            both = replace(by_sift if by_sift.templates else by_xfeat, features=BOTH)
-            findings += [by_sift, by_xfeat, both]
+            findings += [
+                judge(case, locate_video(folder / "video.mp4", templates, options, features), name)
+                for name, features in ((SIFT_ALONE, SIFT), (XFEAT_ALONE, open_xfeat()), (BOTH, None))
+            ]
         except (SourceError, OSError) as error:
             failures.append(Failure(str(folder), str(error)))
             if on_failure is not None:

@@ -38,7 +38,7 @@ class Answer:
 def ask(case: Path) -> Answer:
     """Look at one case."""
     about = read_about(case)
-    proposal = Proposer.load().propose([rgb for _, rgb in sample_frames(case / "video.mp4")])
+    proposal = Proposer.load().propose([rgb for _, rgb in sample_frames(case / "video.mp4")])[0]
     iou = overlap(proposal.box_xywh, about.boxes[0][1:]) if about.boxes else None
     return Answer(case.name, iou, proposal.family == about.family, proposal)
 

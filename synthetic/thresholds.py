@@ -55,7 +55,7 @@ def judge(seed: int) -> list[tuple[float, bool, bool]]:
         rng = np.random.default_rng((seed, number))
         template = drawings[names[rng.integers(len(names))]] if number < LIVE + DEAD else None
         frames, box = make_frames(rng, takes[number % len(takes)], template, live=number < LIVE)
-        proposal = proposer.propose(list(frames))
+        proposal = proposer.propose(list(frames))[0]
         near = box is not None and overlap(proposal.box_xywh, box) >= NEAR_IOU
         judged.append((proposal.score, near, number < LIVE))
     return judged

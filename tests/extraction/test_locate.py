@@ -12,6 +12,8 @@ import pytest
 
 from extraction.features import SIFT, Features
 from extraction.locate import Found, locate, place_by_hand
+from extraction.look import LEAST_OPACITY
+from extraction.outline import Outline
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
 from extraction.xfeat import open_xfeat
@@ -129,6 +131,35 @@ def test_a_fragment_of_a_pad_is_not_taken_for_the_whole() -> None:
         ]
         frame[:] = game
     assert find(frames).reason is Reason.NO_OVERLAY
+
+
+def find_near(frames: Sequence[np.ndarray], *boxes: tuple[int, int, int, int]) -> Found:
+    sampled = [(float(i), frame) for i, frame in enumerate(frames)]
+    return locate(sampled, templates(), features=open_xfeat(), near=boxes)
+
+
+def test_a_closer_look_finds_what_is_small_and_faint_near_a_box_that_is_off() -> None:
+    frames = moving_game(10)
+    true = [put(frame, library()["dualsense/own"], 900, 500, 110, 0.6) for frame in frames][-1]
+    [place] = find_near(frames, (100, 100, 200, 140), (915, 495, 130, 100)).placements
+    assert place.template.id == "dualsense/own" and place.limit >= LEAST_OPACITY
+    assert side_error(place.box_xywh, true) <= 3
+
+
+def test_a_closer_look_at_a_game_finds_nothing() -> None:
+    assert find_near(moving_game(10), (100, 100, 300, 200), (900, 400, 150, 110)).reason is Reason.NO_OVERLAY
+
+
+@pytest.mark.parametrize(("body", "believed"), [((905, 490, 240, 150), True), ((1100, 560, 150, 100), False)])
+def test_a_skin_with_another_body_has_the_box_of_that_if_it_looked_like_a_pad(
+    body: tuple[int, int, int, int], believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extraction.locate.fit_outline", lambda *_: Outline(body, agreement=0.8, before=0.3))
+    frames = moving_game(10)
+    for frame in frames:
+        put(frame, library()["dualsense/own"], 900, 500, 230)
+    found = find_near(frames, (910, 495, 230, 150))
+    assert [(place.box_xywh, place.limit) for place in found.placements] == [(body, 0)] * believed
 
 
 def test_no_frames_is_a_reason_of_its_own() -> None:

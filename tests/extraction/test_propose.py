@@ -24,7 +24,7 @@ def propose(name: str, states: States, width_px: int, centre: tuple[int, int]) -
     pad = play(template, rasterise(template, width_px), states)
     height, width = pad.pictures.shape[1:3]
     paste(frames, pad, np.array([*centre, width, height]), 1.0)
-    proposal = Proposer.load().propose(list(frames))
+    proposal = Proposer.load().propose(list(frames))[0]
     return proposal, overlap(proposal.box_xywh, (centre[0] - width / 2, centre[1] - height / 2, width, height))
 
 
@@ -50,14 +50,14 @@ def test_a_picture_of_a_pad_is_not_suspected() -> None:
 
 
 def test_a_game_alone_is_not_suspected() -> None:
-    assert Proposer.load().propose(moving_game(COUNT)).score < SUSPECTED
+    assert Proposer.load().propose(moving_game(COUNT))[0].score < SUSPECTED
 
 
 @pytest.mark.parametrize("size_wh", [(48, 32), (90, 160)])
 def test_a_small_picture_has_a_proposal_inside_of_it(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
     frames = list(np.random.default_rng(0).integers(0, 256, (12, height, width, 3), dtype=np.uint8))
-    x, y, w, h = Proposer.load().propose(frames).box_xywh
+    x, y, w, h = Proposer.load().propose(frames)[0].box_xywh
     assert 0 <= x < x + w <= width
     assert 0 <= y < y + h <= height
 
