@@ -17,17 +17,16 @@ import cv2
 import numpy as np
 
 from extraction.extract import make_video_id
-from extraction.layout import GROUPS, fit_layout, measure_activity, read_crops
+from extraction.layout import fit_layout, measure_activity, read_crops
 from extraction.records import SourceError
+from extraction.regions import Matched, Region, find_regions
 from templates.catalogue import Template, files_of, slug
-from templates.controls import STICKS, THUMB_OF
+from templates.controls import STICKS
 from templates.importers.skin import encode_png
 from templates.scene import NOTHING, Box, Move, Part, Picture, Scene, Show, Static
 
-SEEN: Final = 0.02  # of full scale, or twice what is usual: a pressed button differs this much more from rest
+SEEN: Final = 0.02  # of full scale, or twice what is usual: what differs this much more from rest is something else
 SEEN_FRAMES: Final = 2
-TOGETHER: Final = 0.6  # of the rarer one's frames: two places light up together
-CLEARLY: Final = 2.0  # times as much
 CAP_SHARES: Final = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)  # of a stick's whole reach
 CAP_FRAMES: Final = 120  # in which it moved most
 CAP_ERROR: Final = 60.0  # of 255: beyond it all errors count alike
@@ -96,45 +95,61 @@ def adopt(
     """
     crops = read_crops(path, box_xywh)
     rest = np.median(crops, 0).astype(np.uint8)
-    activity = measure_activity(crops, rest)
     to_box = None if affine is None else affine - [[0, 0, box_xywh[0]], [0, 0, box_xywh[1]]]
-    boxes = fit_layout(activity, template.scene, to_box)
-    for control, (x, y) in (moves or {}).items():
-        if control not in boxes:
-            raise SourceError(f"expected a control among {', '.join(boxes)}, found {control}; mend --move")
-        left, top, w, h = boxes[control]
-        boxes[control] = (left + x, top + y, w, h)
-    id = slug(f"from-video-{make_video_id(path)}")
-    return _Maker(id, template, crops, rest, boxes).make()
+    regions = find_regions(crops, rest)
+    matched = fit_layout(measure_activity(crops, rest), regions, template.scene, to_box)
+    for control, by in (moves or {}).items():
+        matched = _moved(matched, regions, control, by)
+    lit = {control: region.lit for control, region in matched.regions.items()}
+    return _Maker(slug(f"from-video-{make_video_id(path)}"), template, crops, rest, matched.boxes, lit).make()
+
+
+def _moved(matched: Matched, regions: Sequence[Region], control: str, by: tuple[float, float]) -> Matched:
+    """With a control where a person wants it, and what lights up there."""
+    if control not in matched.boxes:
+        raise SourceError(f"expected a control among {', '.join(matched.boxes)}, found {control}; mend --move")
+    x, y, w, h = matched.boxes[control]
+    box = (x + by[0], y + by[1], w, h)
+    there = max((region for region in regions if _holds(box, region.box)), key=lambda each: each.quality, default=None)
+    others = {name: region for name, region in matched.regions.items() if name != control}
+    return Matched(matched.boxes | {control: box}, others if there is None else others | {control: there})
+
+
+def _holds(box: Box, other: Box) -> bool:
+    """Whether the middle of another box lies in one."""
+    x, y = other[0] + other[2] / 2, other[1] + other[3] / 2
+    return box[0] <= x < box[0] + box[2] and box[1] <= y < box[1] + box[3]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maker:
-    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8."""
+    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8.
+
+    boxes: of all controls; lit: (N,) bool for each that was seen pressed, in which crops.
+    """
 
     id: str
     template: Template
     crops: np.ndarray
     rest: np.ndarray
     boxes: Mapping[str, Box]
+    lit: Mapping[str, np.ndarray]
 
     def make(self) -> Adopted:
         height, width = self.rest.shape[:2]
         pressed, caps, tilted = (np.zeros((height, width, 4), np.uint8) for _ in range(3))
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
-        regions = {
-            name: region for name in self.boxes if name not in STICKS and (region := self._inside(self.boxes[name]))
-        }
-        lit = {name: self._lit_frames(region) for name, region in regions.items()}
-        for control, region in regions.items():
-            doubt = self._doubt(control, lit)
-            if doubt:
-                notes.append(f"{control} {doubt}; only its change is looked at")
+        for control in self.boxes:
+            region = self._inside(self.boxes[control])
+            if control in STICKS or region is None:
+                continue
+            if control not in self.lit:
+                notes.append(f"{control} was not seen pressed; only its change is looked at")
                 parts.append(Show(name=control, control=control, box=region, picture=NOTHING))
                 continue
             x, y, w, h = region
-            look = np.median(self.crops[lit[control], y : y + h, x : x + w], 0)
+            look = np.median(self.crops[self.lit[control], y : y + h, x : x + w], 0)
             pressed[y : y + h, x : x + w] = np.dstack([look, np.full((h, w), 255)]).astype(np.uint8)
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
@@ -152,16 +167,6 @@ class _Maker:
         )
         return Adopted(scene, {name: pictures[name] for name in files_of(scene)}, self._chart(scene))
 
-    def _doubt(self, control: str, lit: Mapping[str, np.ndarray]) -> str:
-        """Why the look of a control's press is not known; empty where it is."""
-        layout = self.template.scene.boxes
-        if any(control == THUMB_OF[stick] and layout[control] == layout[stick] for stick in self.template.scene.sticks):
-            return "moves with its stick"
-        if not lit[control].any():
-            return "was not seen pressed"
-        twins = [name for name in lit if self._doubtful(control, name, lit)]
-        return f"lights up together with {', '.join(twins)}" if twins else ""
-
     def _inside(self, box: Box) -> tuple[int, int, int, int] | None:
         """A box in whole pixels, clipped to the picture; None where less than 3 pixels are left."""
         height, width = self.rest.shape[:2]
@@ -176,27 +181,6 @@ class _Maker:
         apart = np.abs(tiles - self.rest[y : y + h, x : x + w]).mean((1, 2, 3)) / 255
         usual, most = float(np.median(apart)), float(np.sort(apart)[-SEEN_FRAMES])
         return np.asarray((apart >= (usual + most) / 2) & (most >= usual + max(SEEN, 2 * usual)))
-
-    def _doubtful(self, control: str, other: str, lit: Mapping[str, np.ndarray]) -> bool:
-        """Whether what lights up at a control's place may be the other one: they do in the same frames.
-
-        The one that changes far more is itself, unless they sit side by side and the layout may be off by one.
-        """
-        both = int((lit[control] & lit[other]).sum())
-        if control == other or both <= TOGETHER * max(1, min(int(lit[control].sum()), int(lit[other].sum()))):
-            return False
-        if any({control, other} <= set(group) for group in GROUPS):
-            return True
-        strength, rival = (self._strength(name, lit[name]) for name in (control, other))
-        return strength < CLEARLY * rival
-
-    def _strength(self, control: str, frames: np.ndarray) -> float:
-        """How much a control's place changes in some frames, in [0, 1]."""
-        region = self._inside(self.boxes[control])
-        assert region is not None
-        x, y, w, h = region
-        tiles = self.crops[frames, y : y + h, x : x + w].astype(np.int16)
-        return float(np.abs(tiles - self.rest[y : y + h, x : x + w]).mean()) / 255
 
     def _sticks(self, caps: np.ndarray, tilted: np.ndarray) -> list[Part]:
         """The moving sticks; their looks are painted into the pictures, (h, w, 4) uint8."""
