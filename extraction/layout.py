@@ -143,9 +143,13 @@ def _transform(scene: Scene, affine: np.ndarray) -> dict[str, np.ndarray]:
 
 def _measure_sticks(activity: Activity, boxes: Mapping[str, Box], names: Sequence[str]) -> dict[str, Box]:
     """The boxes that sticks sweep; none where the game moves as much."""
-    if _contrast(cv2.integral(activity.liveliness), np.array([*boxes.values()])).mean() < LITTLE:
+    total = cv2.integral(activity.liveliness)
+    if _contrast(total, np.array([*boxes.values()])).mean() < LITTLE:
         return {}
-    sticks = {name: _stick_sweep(activity.motion, boxes[name]) for name in names}
+    lively = {name: np.array([boxes[name]]) for name in names}
+    for box in lively.values():
+        box += _best_move(total, box, GROUP_REACH, GROUP_PRICE)
+    sticks = {name: _stick_sweep(activity.motion, tuple(lively[name][0])) for name in names}
     # Both sticks of a pad are to one scale; what sweeps further is a button beside it.
     scale = min((radius / (boxes[name][2] / 2) for name, (_, radius) in sticks.items()), default=1.0)
     swept: dict[str, Box] = {}

@@ -25,6 +25,7 @@ SEEN_FRAMES: Final = 2
 LINKED: Final = 0.6  # of the frames in which either of two neighbours is on, both are
 LEAST_AREA: Final = 0.0004  # of the box
 GAME: Final = 3.0  # standard deviations between on and off that count a half: behind a lit button nothing moves
+CODED: Final = 2.0  # of 255: what an encoder leaves unsure
 LEAST_QUALITY: Final = 0.15
 
 SHOULDERS: Final = ("left_shoulder", "left_trigger", "right_shoulder", "right_trigger")
@@ -44,11 +45,13 @@ SHOULDER_PRICE: Final = 0.5
 class Region:
     """A patch that lights up. box: in pixels of the crops; lit: (N,) bool, in which of them.
 
-    quality: in [0, 1], how sharply it is bounded and how far its two looks are from each other.
+    apart: how far its two looks are from each other, in standard deviations of either. quality: in [0, 1], of that and
+    of how sharply it is bounded.
     """
 
     box: Box
     lit: np.ndarray
+    apart: float
     quality: float
 
 
@@ -68,9 +71,10 @@ def find_regions(crops: np.ndarray, rest: np.ndarray) -> list[Region]:
         inside = labels[around] == label
         frames = lit[:, *around][:, inside].mean(1) > 0.5
         if frames.sum() >= SEEN_FRAMES:
-            quality = _quality(crops[:, *around], change[:, *around], inside, frames)
+            apart = _measure_apart(crops[:, *around][:, inside].astype(np.float32), frames)
+            quality = _sharpness(change[frames][:, *around], inside) ** 3 * apart / (apart + GAME)
             if quality >= LEAST_QUALITY:
-                regions.append(Region((x / scale, y / scale, w / scale, h / scale), frames, quality))
+                regions.append(Region((x / scale, y / scale, w / scale, h / scale), frames, apart, quality))
     return regions
 
 
@@ -117,18 +121,20 @@ def _components(lit: np.ndarray) -> tuple[np.ndarray, list[tuple[int, tuple[int,
     return labels, boxes
 
 
-def _quality(crops: np.ndarray, change: np.ndarray, inside: np.ndarray, frames: np.ndarray) -> float:
-    """Of a region in [0, 1]: does its change end at its edge, and are its two looks always the same?"""
+def _measure_apart(pixels: np.ndarray, frames: np.ndarray) -> float:
+    """How far pixels (N, P, 3) are apart in some frames (N,) and in the others, in standard deviations of either."""
+    on, off = pixels[frames], pixels[~frames]
+    spread = math.sqrt(float((on.var(0) + off.var(0)).mean() / 2)) + CODED
+    return float(np.abs(on.mean(0) - off.mean(0)).mean()) / spread
+
+
+def _sharpness(change: np.ndarray, inside: np.ndarray) -> float:
+    """How much of the change (n, h, w) ends at the edge of what is inside (h, w), in [0, 1]."""
     mask = inside.astype(np.uint8)
     ring = (cv2.dilate(mask, np.ones((7, 7), np.uint8)) > 0) & (cv2.dilate(mask, np.ones((3, 3), np.uint8)) == 0)
-    within = float(change[frames][:, inside].mean())
-    beside = float(change[frames][:, ring].mean()) if ring.any() else 0.0
-    edge = max((within - beside) / (within + 2), 0.0)
-    pixels = crops[:, inside].astype(np.float32)
-    on, off = pixels[frames], pixels[~frames]
-    spread = math.sqrt(float((on.var(0) + off.var(0)).mean() / 2)) + 2
-    apart = float(np.abs(on.mean(0) - off.mean(0)).mean()) / spread
-    return edge**3 * apart / (apart + GAME)
+    within = float(change[:, inside].mean())
+    beside = float(change[:, ring].mean()) if ring.any() else 0.0
+    return max((within - beside) / (within + CODED), 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,11 +154,11 @@ def match_layout(regions: Sequence[Region], scene: Scene, size_wh: tuple[int, in
     width, height = size_wh
     family = _array(scene.boxes.values()) * np.tile([width / scene.canvas[0], height / scene.canvas[1]], 2)
     boxes = dict(zip(scene.boxes, family, strict=True))
-    buttons = _in_place(scene)
+    buttons = buttons_in_place(scene)
     shoulders = [name for name in buttons if name in SHOULDERS]
     others = [name for name in buttons if name not in SHOULDERS]
     targets = _Targets.of(regions, width)
-    stretch, shift = _fit_whole(targets, np.array([boxes[name] for name in others]), size_wh)
+    stretch, shift = _fit_whole(targets, _array(boxes[name] for name in others), size_wh)
     boxes = {name: _move(box, stretch, shift) for name, box in boxes.items()}
     found = _assign(targets.costs(_array(boxes[name] for name in others), SIZE_SPREAD))
     matched = {name: i for name, i in zip(others, found, strict=True) if i is not None}
@@ -164,13 +170,13 @@ def match_layout(regions: Sequence[Region], scene: Scene, size_wh: tuple[int, in
 
 def match_in_place(regions: Sequence[Region], scene: Scene, boxes: Mapping[str, np.ndarray], width: int) -> Matched:
     """The same for a layout that is right as it is: ``boxes`` (4,) of all controls in pixels."""
-    buttons = _in_place(scene)
+    buttons = buttons_in_place(scene)
     found = _assign(_Targets.of(regions, width).costs(_array(boxes[name] for name in buttons), SIZE_SPREAD))
     lit = {name: regions[i] for name, i in zip(buttons, found, strict=True) if i is not None}
     return Matched(_beside_matched(boxes, lit), lit)
 
 
-def _in_place(scene: Scene) -> list[str]:
+def buttons_in_place(scene: Scene) -> list[str]:
     """The buttons that light up where they are; a stick's click is seen wherever the stick is."""
     with_stick = {THUMB_OF[stick] for stick in scene.sticks if scene.boxes.get(THUMB_OF[stick]) == scene.boxes[stick]}
     return [name for name in scene.boxes if name not in STICKS and name not in with_stick]
@@ -226,7 +232,7 @@ def _match_shoulders(targets: _Targets, boxes: Mapping[str, np.ndarray], width: 
     drawn = np.array([*boxes.values()])
     outwards = np.array([-1 if name.startswith("left") else 1 for name in boxes])
     gaps = drawn[:, 1] - [np.mean([box[1] for other, box in boxes.items() if other[:4] == name[:4]]) for name in boxes]
-    best, found = math.inf, [None] * len(boxes)
+    best, found = math.inf, _assign(targets.costs(drawn, SHOULDER_SPREAD))
     steps = (np.linspace(-reach, reach, 13) * width for reach in SHOULDER_SHIFT)
     for x, y, gap in itertools.product(*steps, SHOULDER_GAPS):
         price = SHOULDER_PRICE * ((x**2 + y**2) / (SHOULDER_USUAL * width) ** 2 + math.log(gap) ** 2)
@@ -248,26 +254,28 @@ def _assign(costs: np.ndarray) -> list[int | None]:
 
     An assignment is a transport of ones, which OpenCV's earth mover's distance solves.
     """
-    near = np.flatnonzero(costs.min(0) < UNMATCHED)
+    rows = len(costs)
+    cheapest = np.unique(np.argsort(costs, 1)[:, :rows])  # at most as many are taken by others
+    near = cheapest[costs[:, cheapest].min(0, initial=UNMATCHED) < UNMATCHED]
     if not len(near):
-        return [None] * len(costs)
-    none = np.full((len(costs), len(costs)), UNMATCHED)
+        return [None] * rows
+    none = np.full((rows, rows), UNMATCHED)
     choices = np.minimum(np.concatenate([costs[:, near], none], 1), 2 * UNMATCHED).astype(np.float32)
-    ones = (np.ones((count, 1), np.float32) for count in choices.shape)
-    _, _, flow = cv2.EMD(*ones, cv2.DIST_USER, cost=choices)
+    each, any_of = (np.ones((count, 1), np.float32) for count in choices.shape)
+    flow = np.asarray(cv2.EMD(each, any_of, cv2.DIST_USER, cost=choices)[2])
     chosen = flow.argmax(1)
     return [int(near[i]) if i < len(near) and choices[row, i] < UNMATCHED else None for row, i in enumerate(chosen)]
 
 
 def _beside_matched(boxes: Mapping[str, np.ndarray], regions: Mapping[str, Region]) -> dict[str, Box]:
-    """Boxes of the regions; of the other controls their own, moved as far as the nearest control with a region."""
+    """Boxes of the regions; of the other buttons their own, moved as far as the nearest control with a region."""
     placed: dict[str, Box] = {}
     for name, box in boxes.items():
         if name in regions:
             placed[name] = regions[name].box
             continue
         moved = box.copy()
-        if regions:
+        if regions and name not in STICKS:
             nearest = min(regions, key=lambda other: float(np.hypot(*(_centres(boxes[other]) - _centres(box)))))
             moved[:2] += _centres(np.array(regions[nearest].box)) - _centres(boxes[nearest])
         x, y, w, h = moved.tolist()
@@ -287,9 +295,9 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
 
 def _sizes(boxes: np.ndarray) -> np.ndarray:
     """(..., 4) -> (...), the geometric mean of the sides."""
-    return np.sqrt(np.maximum(boxes[..., 2] * boxes[..., 3], 1))
+    return np.asarray(np.sqrt(np.maximum(boxes[..., 2] * boxes[..., 3], 1)))
 
 
-def _array(boxes: Iterable[Box]) -> np.ndarray:
+def _array(boxes: Iterable[Sequence[float] | np.ndarray]) -> np.ndarray:
     """(n, 4)."""
     return np.array([*boxes], float).reshape(-1, 4)
