@@ -104,9 +104,8 @@ def adopt(
     matched = fit_layout(measure_activity(crops, rest), regions, template.scene, to_box)
     for control, by in (moves or {}).items():
         matched = _moved(matched, regions, control, by)
-    return _Maker(
-        slug(f"from-video-{make_video_id(path)}"), template, crops, rest, matched.boxes, matched.regions, regions
-    ).make()
+    id = slug(f"from-video-{make_video_id(path)}")
+    return _Maker(id, template, crops, rest, matched.boxes, matched.regions).make()
 
 
 def _moved(matched: Matched, regions: Sequence[Region], control: str, by: tuple[float, float]) -> Matched:
