@@ -159,9 +159,11 @@ class _Maker:
             parts.append(Show(name=control, control=control, box=region, picture=picture))
         if not sticks and self.template.scene.sticks:
             notes.append("the sticks are not told from the game behind them; they are left out")
-        thumbs = {THUMB_OF[part.stick] for part in sticks if part.pressed is not None} | set(self._places())
-        unseen = [name for name in self.boxes if name not in (*STICKS, *thumbs)]
-        notes += [f"{name} was not seen clicked; it is left out" for name in unseen]
+        clicks = {THUMB_OF[part.stick] for part in sticks if part.pressed is not None}
+        for name in self.boxes.keys() - self._places() - clicks - set(STICKS):
+            if (region := self._inside(self.boxes[name])) is not None:
+                notes.append(f"{name} was not seen pressed; only its change is looked at")
+                parts.append(Show(name=name, control=name, box=region, picture=NOTHING))
         parts += sticks
         pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted, CLICKED: clicked}
         scene = Scene(

@@ -155,16 +155,22 @@ def match_layout(regions: Sequence[Region], scene: Scene, size_wh: tuple[int, in
     family = _array(scene.boxes.values()) * np.tile([width / scene.canvas[0], height / scene.canvas[1]], 2)
     boxes = dict(zip(scene.boxes, family, strict=True))
     buttons = buttons_in_place(scene)
-    shoulders = [name for name in buttons if name in SHOULDERS]
-    others = [name for name in buttons if name not in SHOULDERS]
+    top = min(_centres(boxes[name])[1] for name in buttons if name not in SHOULDERS)
+    shoulders = [name for name in buttons if name in SHOULDERS and _centres(boxes[name])[1] < top]
+    others = [name for name in buttons if name not in shoulders]  # on a fight stick all are in one row
     targets = _Targets.of(regions, width)
     stretch, shift = _fit_whole(targets, _array(boxes[name] for name in others), size_wh)
     boxes = {name: _move(box, stretch, shift) for name, box in boxes.items()}
-    found = _assign(targets.costs(_array(boxes[name] for name in others), SIZE_SPREAD))
-    matched = {name: i for name, i in zip(others, found, strict=True) if i is not None}
     if shoulders:
-        matched |= _match_shoulders(targets.without(matched.values()), {name: boxes[name] for name in shoulders}, width)
-    lit = {name: regions[i] for name, i in matched.items()}
+        taken = _assign(targets.costs(_array(boxes[name] for name in others), SIZE_SPREAD))
+        left = targets.without(i for i in taken if i is not None)
+        boxes |= _fit_shoulders(left, {name: boxes[name] for name in shoulders}, width)
+    costs = [
+        targets.costs(_array(boxes[name] for name in names), spread)
+        for names, spread in ((others, SIZE_SPREAD), (shoulders, SHOULDER_SPREAD))
+    ]
+    found = _assign(np.concatenate(costs))
+    lit = {name: regions[i] for name, i in zip([*others, *shoulders], found, strict=True) if i is not None}
     return Matched(_beside_matched(boxes, lit), lit)
 
 
@@ -227,12 +233,12 @@ def _fit_whole(targets: _Targets, boxes: np.ndarray, size_wh: tuple[int, int]) -
     return found
 
 
-def _match_shoulders(targets: _Targets, boxes: Mapping[str, np.ndarray], width: int) -> dict[str, int]:
-    """The region of each shoulder that has one, by name. They go as one, the right ones as in a mirror."""
+def _fit_shoulders(targets: _Targets, boxes: Mapping[str, np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """The shoulders moved to where most of them are near a region. They go as one, the right ones as in a mirror."""
     drawn = np.array([*boxes.values()])
     outwards = np.array([-1 if name.startswith("left") else 1 for name in boxes])
     gaps = drawn[:, 1] - [np.mean([box[1] for other, box in boxes.items() if other[:4] == name[:4]]) for name in boxes]
-    best, found = math.inf, _assign(targets.costs(drawn, SHOULDER_SPREAD))
+    best, found = math.inf, drawn
     steps = (np.linspace(-reach, reach, 13) * width for reach in SHOULDER_SHIFT)
     for x, y, gap in itertools.product(*steps, SHOULDER_GAPS):
         price = SHOULDER_PRICE * ((x**2 + y**2) / (SHOULDER_USUAL * width) ** 2 + math.log(gap) ** 2)
@@ -242,11 +248,10 @@ def _match_shoulders(targets: _Targets, boxes: Mapping[str, np.ndarray], width: 
         moved[:, 0] += x * outwards
         moved[:, 1] += y + (gap - 1) * gaps
         costs = targets.costs(moved, SHOULDER_SPREAD)
-        assigned = _assign(costs)
-        price += sum(UNMATCHED if i is None else costs[row, i] for row, i in enumerate(assigned))
+        price += sum(UNMATCHED if i is None else costs[row, i] for row, i in enumerate(_assign(costs)))
         if price < best:
-            best, found = price, assigned
-    return {name: i for name, i in zip(boxes, found, strict=True) if i is not None}
+            best, found = price, moved
+    return dict(zip(boxes, found, strict=True))
 
 
 def _assign(costs: np.ndarray) -> list[int | None]:
