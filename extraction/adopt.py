@@ -161,9 +161,9 @@ class _Maker:
             notes.append("the sticks are not told from the game behind them; they are left out")
         clicks = {THUMB_OF[part.stick] for part in sticks if part.pressed is not None}
         for name in self.boxes.keys() - self._places() - clicks - set(STICKS):
-            if (region := self._inside(self.boxes[name])) is not None:
+            if (reach := self._inside(self.boxes[name])) is not None:
                 notes.append(f"{name} was not seen pressed; only its change is looked at")
-                parts.append(Show(name=name, control=name, box=region, picture=NOTHING))
+                parts.append(Show(name=name, control=name, box=reach, picture=NOTHING))
         parts += sticks
         pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted, CLICKED: clicked}
         scene = Scene(

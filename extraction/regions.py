@@ -34,6 +34,7 @@ SHOULDERS: Final = ("left_shoulder", "left_trigger", "right_shoulder", "right_tr
 NEAR_OWN, NEAR_WIDTH, SIZE_USUAL, SIZE_SPREAD, SHOULDER_SPREAD = 0.3, 0.03, -0.3, 1.0, 2.0
 QUALITY_PRICE: Final = 2.0  # of the logarithm of a region's quality
 UNMATCHED: Final = 3.5  # the price of a control without a region
+NEIGHBOURS: Final = 3  # the median of whose moves a control without a region makes
 # How far the layout may go as a whole, of the box's width, and how it may be stretched (logarithms), with the usual.
 SHIFT, SHIFT_USUAL, STRETCH, STRETCH_USUAL, SQUEEZE = 0.12, 0.06, 0.25, 0.1, 0.2
 # Shoulders go together, mirrored: of the width, sideways, up and down; and nearer together, in shares of the layout's.
@@ -273,18 +274,17 @@ def _assign(costs: np.ndarray) -> list[int | None]:
 
 
 def _beside_matched(boxes: Mapping[str, np.ndarray], regions: Mapping[str, Region]) -> dict[str, Box]:
-    """Boxes of the regions; of the other buttons their own, moved as far as the nearest control with a region."""
+    """Boxes of the regions; of the other buttons their own, moved as the nearest controls with a region are."""
+    centres = {name: _centres(box) for name, box in boxes.items()}
+    moves = {name: _centres(np.array(region.box)) - centres[name] for name, region in regions.items()}
     placed: dict[str, Box] = {}
     for name, box in boxes.items():
-        if name in regions:
-            placed[name] = regions[name].box
-            continue
         moved = box.copy()
-        if regions and name not in STICKS:
-            nearest = min(regions, key=lambda other: float(np.hypot(*(_centres(boxes[other]) - _centres(box)))))
-            moved[:2] += _centres(np.array(regions[nearest].box)) - _centres(boxes[nearest])
+        if moves and name not in STICKS:
+            nearest = sorted(moves, key=lambda other: float(np.hypot(*(centres[other] - centres[name]))))[:NEIGHBOURS]
+            moved[:2] += np.median([moves[other] for other in nearest], 0)
         x, y, w, h = moved.tolist()
-        placed[name] = (x, y, w, h)
+        placed[name] = regions[name].box if name in regions else (x, y, w, h)
     return placed
 
 
