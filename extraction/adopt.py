@@ -17,28 +17,30 @@ import cv2
 import numpy as np
 
 from extraction.extract import make_video_id
-from extraction.layout import GROUPS, fit_layout, measure_activity, read_crops
+from extraction.layout import fit_layout, measure_activity, read_crops
 from extraction.records import SourceError
+from extraction.regions import Matched, Region, buttons_in_place, find_regions
 from templates.catalogue import Template, files_of, slug
 from templates.controls import STICKS, THUMB_OF
 from templates.importers.skin import encode_png
 from templates.scene import NOTHING, Box, Move, Part, Picture, Scene, Show, Static
 
-SEEN: Final = 0.02  # of full scale, or twice what is usual: a pressed button differs this much more from rest
+CLEAR: Final = 4.0  # standard deviations between on and off; what is less clear has the game in its picture
+SEEN: Final = 0.02  # of full scale, or twice what is usual: what differs this much more from rest is something else
 SEEN_FRAMES: Final = 2
-TOGETHER: Final = 0.6  # of the rarer one's frames: two places light up together
-CLEARLY: Final = 2.0  # times as much
 CAP_SHARES: Final = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)  # of a stick's whole reach
 CAP_FRAMES: Final = 120  # in which it moved most
 CAP_ERROR: Final = 60.0  # of 255: beyond it all errors count alike
 TILTED_TRIES: Final = 8  # frames in which another look of a tilted stick is looked for
 TILTED_LOOKS: Final = 0.85  # of the misfit that one look leaves: what two must come to, since they always fit better
+CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
+CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
 UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
 STILL: Final = 0.04  # of full scale: mean deviation below which a pixel belongs to the overlay
 
 Looks = tuple[np.ndarray, ...]
 
-REST, PRESSED, CAPS, TILTED = "rest.png", "pressed.png", "caps.png", "tilted.png"
+REST, PRESSED, CAPS, TILTED, CLICKED = "rest.png", "pressed.png", "caps.png", "tilted.png", "clicked.png"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +69,9 @@ class Adopted:
         """A part with its pictures as markup."""
         assert part.kind in ("static", "show", "move")
         inside = {"picture": self._inside(part.picture, part.box)}
-        if part.kind == "move" and part.off_centre is not None:
-            inside["off_centre"] = self._inside(part.off_centre, part.box)
+        for look in ("off_centre", "pressed"):
+            if (picture := getattr(part, look, None)) is not None:
+                inside[look] = self._inside(picture, part.box)
         return part.model_copy(update=inside)
 
     def _inside(self, picture: Picture, box: Box) -> Picture:
@@ -96,53 +99,73 @@ def adopt(
     """
     crops = read_crops(path, box_xywh)
     rest = np.median(crops, 0).astype(np.uint8)
-    activity = measure_activity(crops, rest)
     to_box = None if affine is None else affine - [[0, 0, box_xywh[0]], [0, 0, box_xywh[1]]]
-    boxes = fit_layout(activity, template.scene, to_box)
-    for control, (x, y) in (moves or {}).items():
-        if control not in boxes:
-            raise SourceError(f"expected a control among {', '.join(boxes)}, found {control}; mend --move")
-        left, top, w, h = boxes[control]
-        boxes[control] = (left + x, top + y, w, h)
+    regions = find_regions(crops, rest)
+    matched = fit_layout(measure_activity(crops, rest), regions, template.scene, to_box)
+    for control, by in (moves or {}).items():
+        matched = _moved(matched, regions, control, by)
     id = slug(f"from-video-{make_video_id(path)}")
-    return _Maker(id, template, crops, rest, boxes).make()
+    return _Maker(id, template, crops, rest, matched.boxes, matched.regions).make()
+
+
+def _moved(matched: Matched, regions: Sequence[Region], control: str, by: tuple[float, float]) -> Matched:
+    """With a control where a person wants it, and what lights up there."""
+    if control not in matched.boxes:
+        raise SourceError(f"expected a control among {', '.join(matched.boxes)}, found {control}; mend --move")
+    x, y, w, h = matched.boxes[control]
+    box = (x + by[0], y + by[1], w, h)
+    there = max((region for region in regions if _holds(box, region.box)), key=lambda each: each.quality, default=None)
+    others = {name: region for name, region in matched.regions.items() if name != control}
+    return Matched(matched.boxes | {control: box}, others if there is None else others | {control: there})
+
+
+def _holds(box: Box, other: Box) -> bool:
+    """Whether the middle of another box lies in one."""
+    x, y = other[0] + other[2] / 2, other[1] + other[3] / 2
+    return box[0] <= x < box[0] + box[2] and box[1] <= y < box[1] + box[3]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maker:
-    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8."""
+    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8.
+
+    boxes: of all controls; lit: where each lights up that was seen pressed.
+    """
 
     id: str
     template: Template
     crops: np.ndarray
     rest: np.ndarray
     boxes: Mapping[str, Box]
+    lit: Mapping[str, Region]
 
     def make(self) -> Adopted:
         height, width = self.rest.shape[:2]
-        pressed, caps, tilted = (np.zeros((height, width, 4), np.uint8) for _ in range(3))
+        pressed, caps, tilted, clicked = (np.zeros((height, width, 4), np.uint8) for _ in range(4))
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
-        regions = {
-            name: region for name in self.boxes if name not in STICKS and (region := self._inside(self.boxes[name]))
-        }
-        lit = {name: self._lit_frames(region) for name, region in regions.items()}
-        for control, region in regions.items():
-            doubt = self._doubt(control, lit)
-            if doubt:
+        sticks = self._sticks(caps, tilted, clicked)
+        for control, region in self._places().items():
+            lit = self.lit.get(control)
+            if lit is None or lit.apart < CLEAR:
+                doubt = "was not seen pressed" if lit is None else "is not clear of the game behind it"
                 notes.append(f"{control} {doubt}; only its change is looked at")
                 parts.append(Show(name=control, control=control, box=region, picture=NOTHING))
                 continue
             x, y, w, h = region
-            look = np.median(self.crops[lit[control], y : y + h, x : x + w], 0)
+            look = np.median(self.crops[lit.lit, y : y + h, x : x + w], 0)
             pressed[y : y + h, x : x + w] = np.dstack([look, np.full((h, w), 255)]).astype(np.uint8)
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
-        sticks = self._sticks(caps, tilted)
         if not sticks and self.template.scene.sticks:
             notes.append("the sticks are not told from the game behind them; they are left out")
+        clicks = {THUMB_OF[part.stick] for part in sticks if part.pressed is not None}
+        for name in self.boxes.keys() - self._places() - clicks - set(STICKS):
+            if (reach := self._inside(self.boxes[name])) is not None:
+                notes.append(f"{name} was not seen pressed; only its change is looked at")
+                parts.append(Show(name=name, control=name, box=reach, picture=NOTHING))
         parts += sticks
-        pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted}
+        pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted, CLICKED: clicked}
         scene = Scene(
             id=self.id,
             family=self.template.family,
@@ -152,15 +175,10 @@ class _Maker:
         )
         return Adopted(scene, {name: pictures[name] for name in files_of(scene)}, self._chart(scene))
 
-    def _doubt(self, control: str, lit: Mapping[str, np.ndarray]) -> str:
-        """Why the look of a control's press is not known; empty where it is."""
-        layout = self.template.scene.boxes
-        if any(control == THUMB_OF[stick] and layout[control] == layout[stick] for stick in self.template.scene.sticks):
-            return "moves with its stick"
-        if not lit[control].any():
-            return "was not seen pressed"
-        twins = [name for name in lit if self._doubtful(control, name, lit)]
-        return f"lights up together with {', '.join(twins)}" if twins else ""
+    def _places(self) -> dict[str, tuple[int, int, int, int]]:
+        """Where the buttons are that do not move with a stick, in whole pixels."""
+        still = buttons_in_place(self.template.scene)
+        return {name: region for name in still if (region := self._inside(self.boxes[name])) is not None}
 
     def _inside(self, box: Box) -> tuple[int, int, int, int] | None:
         """A box in whole pixels, clipped to the picture; None where less than 3 pixels are left."""
@@ -177,38 +195,21 @@ class _Maker:
         usual, most = float(np.median(apart)), float(np.sort(apart)[-SEEN_FRAMES])
         return np.asarray((apart >= (usual + most) / 2) & (most >= usual + max(SEEN, 2 * usual)))
 
-    def _doubtful(self, control: str, other: str, lit: Mapping[str, np.ndarray]) -> bool:
-        """Whether what lights up at a control's place may be the other one: they do in the same frames.
-
-        The one that changes far more is itself, unless they sit side by side and the layout may be off by one.
-        """
-        both = int((lit[control] & lit[other]).sum())
-        if control == other or both <= TOGETHER * max(1, min(int(lit[control].sum()), int(lit[other].sum()))):
-            return False
-        if any({control, other} <= set(group) for group in GROUPS):
-            return True
-        strength, rival = (self._strength(name, lit[name]) for name in (control, other))
-        return strength < CLEARLY * rival
-
-    def _strength(self, control: str, frames: np.ndarray) -> float:
-        """How much a control's place changes in some frames, in [0, 1]."""
-        region = self._inside(self.boxes[control])
-        assert region is not None
-        x, y, w, h = region
-        tiles = self.crops[frames, y : y + h, x : x + w].astype(np.int16)
-        return float(np.abs(tiles - self.rest[y : y + h, x : x + w]).mean()) / 255
-
-    def _sticks(self, caps: np.ndarray, tilted: np.ndarray) -> list[Part]:
+    def _sticks(self, caps: np.ndarray, tilted: np.ndarray, clicked: np.ndarray) -> list[Move]:
         """The moving sticks; their looks are painted into the pictures, (h, w, 4) uint8."""
         reaches = {name: self._inside(self.boxes[name]) for name in self.template.scene.sticks}
         found = {name: reach for name, reach in reaches.items() if reach is not None}
-        parts: list[Part] = []
+        parts: list[Move] = []
         for (name, (x, y, w, h)), looks in zip(found.items(), self._looks_of_sticks([*found.values()]), strict=False):
             side = len(looks[0])
             region = (x + (w - side) // 2, y + (h - side) // 2, side, side)
             window = (slice(region[1], region[1] + side), slice(region[0], region[0] + side))
             for picture, look in zip((caps, tilted), looks, strict=False):
                 picture[window] = np.dstack([look, _disc(side) * 255])
+            clicks = THUMB_OF[name] in self.boxes.keys() - self._places()
+            click = self._clicked_look((x, y, w, h), looks) if clicks else None
+            if click is not None:
+                clicked[window] = np.dstack([click, _disc(side) * 255])
             stick: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
             parts.append(
                 Move(
@@ -217,6 +218,7 @@ class _Maker:
                     box=region,
                     picture=Picture(file=CAPS, region=region),
                     off_centre=Picture(file=TILTED, region=region) if len(looks) > 1 else None,
+                    pressed=None if click is None else Picture(file=CLICKED, region=region),
                     travel=(max((w - side) / 2, 1.0), max((h - side) / 2, 1.0)),
                 )
             )
@@ -272,6 +274,31 @@ class _Maker:
                     tries[kind] = misfit, tuple(look.astype(np.uint8) for look in looks)
         return tries, float(np.minimum(np.abs(chosen - np.median(chosen, 0)), CAP_ERROR).mean())
 
+    def _clicked_look(self, reach: tuple[int, int, int, int], looks: Looks) -> np.ndarray | None:
+        """What a stick looks like while it is clicked: (side, side, 3) uint8, or None where that was not seen.
+
+        Wherever it stands, it then fits none of its other looks. What is found in its place must explain these frames.
+        """
+        x, y, w, h = reach
+        frames = self.crops[:, y : y + h, x : x + w].astype(np.float32)
+        known, side = tuple(look.astype(np.float32) for look in looks), len(looks[0])
+        places = [min((_place(frame, look) for look in known), key=lambda place: place[0]) for frame in frames]
+        misfit = np.sqrt([max(cost, 0) / (3 * _disc(side).sum()) for cost, _, _ in places]) / 255
+        usual, most = float(np.median(misfit)), float(np.sort(misfit)[-SEEN_FRAMES])
+        if most < usual + CLICKED_ERROR:
+            return None
+        lit = misfit >= (usual + most) / 2
+        middle = (0.0, (w - side) // 2, (h - side) // 2)
+        used, rest = frames[lit], self.rest[y : y + h, x : x + w].astype(np.float32)
+        tries: list[tuple[float, np.ndarray]] = []
+        for at in ([middle] * len(used), [place for place, on in zip(places, lit, strict=True) if on]):
+            look = _look_at(used, at, side)
+            for _ in range(2):
+                look = _look_at(used, [_place(frame, look) for frame in used], side)
+            tries.append((_misfit(used, rest, (*known, look)), look))
+        least, look = min(tries, key=lambda each: each[0])
+        return look.astype(np.uint8) if least <= CLICKED_LOOK * _misfit(used, rest, known) else None
+
     def _without_sticks(self, caps: np.ndarray) -> np.ndarray:
         """The rest picture (h, w, 4) uint8, sticks painted over by what is around them, the game taken out."""
         hole = cv2.dilate(caps[..., 3], np.ones((3, 3), np.uint8))
@@ -311,6 +338,12 @@ def _misfit(frames: np.ndarray, rest: np.ndarray, caps: tuple[np.ndarray, ...]) 
     behind = np.ma.median(elsewhere, 0).filled(rest)  # type: ignore[no-untyped-call]
     error = np.abs(frames - np.where(hidden[..., None], explained, behind))
     return float(np.minimum(error, CAP_ERROR).mean())
+
+
+def _look_at(frames: np.ndarray, places: Sequence[tuple[float, int, int]], side: int) -> np.ndarray:
+    """The median (side, side, 3) float32 of what frames (N, h, w, 3) show at their places."""
+    shown = [frame[y : y + side, x : x + side] for frame, (_, x, y) in zip(frames, places, strict=True)]
+    return np.asarray(np.median(shown, 0), np.float32)
 
 
 def _place(frame: np.ndarray, cap: np.ndarray) -> tuple[float, int, int]:

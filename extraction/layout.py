@@ -7,8 +7,8 @@ game around them: that is where the layout goes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from extraction.records import SourceError
+from extraction.regions import Matched, Region, match_in_place, match_layout
 from extraction.video import VideoReader
 from templates.catalogue import Template
 from templates.controls import DPAD
@@ -43,6 +44,7 @@ LITTLE: Final = 0.045  # contrast of liveliness below which the game moves as mu
 # How far parts may go, of their size, and the price of 0.3.
 GROUP_REACH, GROUP_PRICE = 0.5, 0.06
 REACH, PRICE = 0.3, 0.3
+ENOUGH: Final = 4  # controls that light up somewhere, to fit a layout by
 SWEPT: Final = 0.2  # of the liveliest ring's motion: what a stick still reaches
 STICK_SIZES: Final = (0.75, 1.3)  # of the family's, as it was fitted
 
@@ -110,28 +112,51 @@ def _outline(rest: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum(steepness / max(float(np.quantile(steepness, 0.95)), 1e-6), 1.0))
 
 
-def fit_layout(activity: Activity, scene: Scene, affine: np.ndarray | None = None) -> dict[str, Box]:
-    """Where each control is in a box of a video: control -> box in its pixels.
+def fit_layout(
+    activity: Activity, regions: Sequence[Region], scene: Scene, affine: np.ndarray | None = None
+) -> Matched:
+    """Where each control is in a box of a video, and what lights up there.
 
     affine: (2, 3) canvas -> pixels of the box, where keypoints tell it; controls are there, and only how far the sticks
-    reach is measured. Else the layout is fitted to the video.
+    reach is measured. Else the layout is fitted to what lights up or, where that is little, to what is lively.
     """
-    names, drawn = list(scene.boxes), np.array(list(scene.boxes.values()))
-    if affine is None:
-        boxes = _fit_controls(activity, names, drawn, scene.canvas)
+    height, width = activity.liveliness.shape
+    if affine is not None:
+        matched = match_in_place(regions, scene, _transform(scene, affine), width)
     else:
-        scale = np.diag(affine[:, :2])
-        boxes = np.concatenate([drawn[:, :2] * scale + affine[:, 2], drawn[:, 2:] * scale], 1)
-    found: dict[str, Box] = {name: (x, y, w, h) for name, (x, y, w, h) in zip(names, boxes.tolist(), strict=True)}
-    if _contrast(cv2.integral(activity.liveliness), boxes).mean() < LITTLE:
-        return found  # no motion to measure the sticks by
-    sticks = {name: _stick_sweep(activity.motion, found[name]) for name in scene.sticks}
+        matched = match_layout(regions, scene, (width, height))
+        if len(matched.regions) < ENOUGH:
+            names, drawn = list(scene.boxes), np.array(list(scene.boxes.values()))
+            fitted = _fit_controls(activity, names, drawn, scene.canvas)
+            matched = match_in_place(regions, scene, dict(zip(names, fitted, strict=True)), width)
+    return replace(matched, boxes=matched.boxes | _measure_sticks(activity, matched.boxes, list(scene.sticks)))
+
+
+def _transform(scene: Scene, affine: np.ndarray) -> dict[str, np.ndarray]:
+    """A scene's boxes (4,) as a (2, 3) map of its canvas places them, upright."""
+    scale = np.diag(affine[:, :2])
+    return {
+        name: np.concatenate([np.array(box[:2]) * scale + affine[:, 2], np.array(box[2:]) * scale])
+        for name, box in scene.boxes.items()
+    }
+
+
+def _measure_sticks(activity: Activity, boxes: Mapping[str, Box], names: Sequence[str]) -> dict[str, Box]:
+    """The boxes that sticks sweep; none where the game moves as much."""
+    total = cv2.integral(activity.liveliness)
+    if _contrast(total, np.array([*boxes.values()])).mean() < LITTLE:
+        return {}
+    lively = {name: np.array([boxes[name]]) for name in names}
+    for box in lively.values():
+        box += _best_move(total, box, GROUP_REACH, GROUP_PRICE)
+    sticks = {name: _stick_sweep(activity.motion, tuple(lively[name][0])) for name in names}
     # Both sticks of a pad are to one scale; what sweeps further is a button beside it.
-    scale_of = {name: radius / (found[name][2] / 2) for name, (_, radius) in sticks.items()}
-    for name, (centre, _) in sticks.items():
-        radius = min(scale_of.values()) * found[name][2] / 2
-        found[name] = (centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius)
-    return found
+    scale = min((radius / (boxes[name][2] / 2) for name, (_, radius) in sticks.items()), default=1.0)
+    swept: dict[str, Box] = {}
+    for name, ((x, y), _) in sticks.items():
+        radius = scale * boxes[name][2] / 2
+        swept[name] = (x - radius, y - radius, 2 * radius, 2 * radius)
+    return swept
 
 
 def _fit_controls(

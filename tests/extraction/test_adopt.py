@@ -9,6 +9,7 @@ import pytest
 
 from extraction.adopt import Adopted, adopt, fit_layout, measure_activity
 from extraction.records import SourceError
+from extraction.regions import find_regions
 from templates.catalogue import library, load_templates, save_template
 from templates.controls import STICKS, States
 from templates.draw import draw, rasterise
@@ -108,7 +109,7 @@ def test_a_faint_pad_over_a_lively_game_is_fitted_by_its_outlines(shift: int) ->
     games = rng.uniform(0, 90, (40, *overlay.shape[:2], 1))
     crops = (games * (1 - overlay[..., 3:]) + 255 * overlay[..., :3]).astype(np.uint8)
     crops = np.roll(crops, shift, axis=2)
-    boxes = fit_layout(measure_activity(crops, np.median(crops, 0).astype(np.uint8)), skin.scene)
+    boxes = fit_layout(measure_activity(crops, np.median(crops, 0).astype(np.uint8)), [], skin.scene).boxes
     for control in ("south", "dpad_up", "back", "j_left"):
         x, y, w, h = (side * raster.scale for side in skin.scene.boxes[control])
         assert boxes[control][:2] == pytest.approx((x + shift, y), abs=0.3 * max(w, h)), control
@@ -117,7 +118,7 @@ def test_a_faint_pad_over_a_lively_game_is_fitted_by_its_outlines(shift: int) ->
 def test_where_nothing_moves_the_layout_fills_the_box() -> None:
     still = np.full((12, 120, 160, 3), 90, np.uint8)
     activity = measure_activity(still, still[0])
-    boxes = fit_layout(activity, LAYOUT.scene)
+    boxes = fit_layout(activity, find_regions(still, still[0]), LAYOUT.scene).boxes
     x, y, w, h = LAYOUT.scene.boxes["south"]
     scale = (160 / LAYOUT.scene.canvas[0], 120 / LAYOUT.scene.canvas[1])
     assert boxes["south"] == pytest.approx((x * scale[0], y * scale[1], w * scale[0], h * scale[1]), abs=0.5)
