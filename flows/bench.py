@@ -401,7 +401,8 @@ def _nitrogen_actions(chunks: dict[int, Path], number: int) -> pa.Table:
 
 def _orchestrate(count: str) -> dict[str, float]:
     """The flow ``extract`` on a server of its own, on SQLite, over videos whose stages do nothing."""
-    os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"  # read when Prefect is imported
+    os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"  # these are read when Prefect is imported
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     from prefect.testing.utilities import prefect_test_harness
 
     import flows.nightly

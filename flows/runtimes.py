@@ -103,7 +103,7 @@ def export(net: ParserNet, path: Path) -> Path:
     """Write the network as ONNX, for any number of consecutive frames."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of libraries that nobody asked for
     shapes = ({0: torch.export.Dim("frames", min=2, max=1024)}, {0: 1})
-    torch.onnx.export(_Reading(net), _example(net, 2), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    torch.onnx.export(_Reading(net).eval(), _example(net, 2), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
     return path
 
 
