@@ -13,9 +13,11 @@ layout      video + box + family -> where each control is, for a skin that nobod
 rectify     frame + Placement -> panel, one tile per control
 evidence    panel + template + the video's own rest picture -> the parser's input
 sticks      a stick's pictures at every place that it can reach, and how badly each fits
-presses     crop + template -> how far each button has gone
+presses     crop + template -> how far each button has gone, and where that alone is clear
 presence    panels + rest picture -> frames that show the overlay
-parse       input -> raw readings (SegFormer)
+network     the SegFormer, as it is trained and as it reads
+parse       crops -> what each frame tells by itself
+course      what many frames tell of the sticks -> where they are
 normalise   one video's raw readings -> sticks in [-1, 1], buttons, confidence
 filters     chunk -> Reject | None
 shards      labels and frames <-> Parquet
@@ -28,5 +30,6 @@ onsets      when presses begin and end
 trust       whether confidence tells how often a frame is right
 score       readings against a log
 offset      how many frames the overlay lags behind a log
+regions     a box of a video -> what lights up in it, and which buttons that is
 adopt       a video that shows an unknown skin -> a template
 """
