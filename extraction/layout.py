@@ -122,7 +122,9 @@ def fit_layout(
     """
     height, width = activity.liveliness.shape
     if affine is not None:
-        matched = match_in_place(regions, scene, _transform(scene, affine), width)
+        placed = _transform(scene, affine)
+        matched = match_in_place(regions, scene, placed, width)
+        matched = replace(matched, boxes={name: (x, y, w, h) for name, (x, y, w, h) in placed.items()})
     else:
         matched = match_layout(regions, scene, (width, height))
         if len(matched.regions) < ENOUGH:
