@@ -131,7 +131,8 @@ def fit_layout(
             names, drawn = list(scene.boxes), np.array(list(scene.boxes.values()))
             fitted = _fit_controls(activity, names, drawn, scene.canvas)
             matched = match_in_place(regions, scene, dict(zip(names, fitted, strict=True)), width)
-    return replace(matched, boxes=matched.boxes | _measure_sticks(activity, matched.boxes, list(scene.sticks)))
+    reach = 0.0 if affine is not None else GROUP_REACH
+    return replace(matched, boxes=matched.boxes | _measure_sticks(activity, matched.boxes, list(scene.sticks), reach))
 
 
 def _transform(scene: Scene, affine: np.ndarray) -> dict[str, np.ndarray]:
@@ -143,14 +144,14 @@ def _transform(scene: Scene, affine: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _measure_sticks(activity: Activity, boxes: Mapping[str, Box], names: Sequence[str]) -> dict[str, Box]:
-    """The boxes that sticks sweep; none where the game moves as much."""
+def _measure_sticks(activity: Activity, boxes: Mapping[str, Box], names: Sequence[str], reach: float) -> dict[str, Box]:
+    """The boxes that sticks sweep, at most ``reach`` of their size away; none where the game moves as much."""
     total = cv2.integral(activity.liveliness)
     if _contrast(total, np.array([*boxes.values()])).mean() < LITTLE:
         return {}
     lively = {name: np.array([boxes[name]]) for name in names}
     for box in lively.values():
-        box += _best_move(total, box, GROUP_REACH, GROUP_PRICE)
+        box += _best_move(total, box, reach, GROUP_PRICE)
     sticks = {name: _stick_sweep(activity.motion, tuple(lively[name][0])) for name in names}
     # Both sticks of a pad are to one scale; what sweeps further is a button beside it.
     scale = min((radius / (boxes[name][2] / 2) for name, (_, radius) in sticks.items()), default=1.0)

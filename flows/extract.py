@@ -43,7 +43,8 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
     if len(mine) != 1 or not _only_resembles(mine[0]) or not _is_always_there(mine[0]):
         return found
     [place] = mine
-    lent = _lend(path, place.box_xywh, place.template, options, place.affine)
+    # In another body controls lie elsewhere than in the drawing's.
+    lent = _lend(path, place.box_xywh, place.template, options, place.affine if place.limit > 0 else None)
     lent = replace(lent, inliers=place.inliers, pad=place.pad, support=place.support, sampled=place.sampled)
     placements = tuple(lent if each is place else each for each in found.placements)
     return Found(placements, None, f"{found.detail}; it is read by what the video itself shows")
