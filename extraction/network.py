@@ -1,8 +1,8 @@
 """The parser's network: a SegFormer over two consecutive panels, one laid on the other.
 
 It segments: its output is a map of two logits at a quarter of the input's size. "Pressed", averaged over a button's
-tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid from which
-``course`` tells where the stick is, frame by frame. ``evidence`` says what its input channels are.
+tile, is that button's logit. "Stick", over a stick's tile, is an 11 x 11 grid, from which ``course`` tells where the
+stick is. ``evidence`` says what its input channels are.
 """
 
 from __future__ import annotations

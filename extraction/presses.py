@@ -25,17 +25,12 @@ from templates.draw import draw, rasterise
 CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
 
 # When a filter keeps to two levels so clearly that it needs no second opinion. In parts of the way between them:
-LEVELS: Final = (
-    0.4,
-    1.2,
-)  # how far the pressed level may be from the released one, in parts of what the template draws
+LEVELS: Final = (0.4, 1.2)  # how far apart they may be, in parts of what the template draws
 SPREAD: Final = 0.12  # at most, about either level
 BETWEEN: Final = (0.3, 0.7)  # where hardly any frame may be ...
 STRAYS: Final = 0.1  # ... that is, at most so many for each frame of the rarer level
 FEWEST: Final = 5  # frames of the rarer level: fewer make none
-CLEAR_LOGIT: Final = (
-    4.0  # what a clear level adds to the network's logit; more than it mostly says where it is deceived
-)
+CLEAR_LOGIT: Final = 4.0  # added to the network's: more than that mostly says where it is deceived
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -112,12 +112,8 @@ def cut_out(
     centred = to_picture.copy()
     centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
-    return np.asarray(
-        cv2.warpAffine(
-            picture, centred, size_wh, flags=interpolation | cv2.WARP_INVERSE_MAP, borderMode=border,
-            borderValue=(outside or 0.0,) * 3,
-        )
-    )  # fmt: skip
+    flags, colour = interpolation | cv2.WARP_INVERSE_MAP, (outside or 0.0,) * 3
+    return np.asarray(cv2.warpAffine(picture, centred, size_wh, flags=flags, borderMode=border, borderValue=colour))
 
 
 def overlay_width(scene: Scene, affine: np.ndarray) -> float:
