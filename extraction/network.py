@@ -31,6 +31,11 @@ STRIDE: Final = 4
 WEIGHTS: Final = Path(__file__).parent / "weights" / "parser.safetensors"
 
 
+def has_bfloat16(device_type: str) -> bool:
+    """Whether bfloat16 is the quick way on "cpu" or "cuda": a processor without it emulates it, slowly."""
+    return device_type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 class ParserConfig(BaseModel):
     """The network's size. Stored inside the weights, so that a file says what it fits."""
 

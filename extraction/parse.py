@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from extraction.course import sample_places
 from extraction.evidence import STICK_MISFITS, compare, complete, reference_of, reference_width, undo_look
-from extraction.network import WEIGHTS, FoldedHead, ParserNet, load_net, tile_of
+from extraction.network import WEIGHTS, FoldedHead, ParserNet, has_bfloat16, load_net, tile_of
 from extraction.presence import measure_agreement
 from extraction.presses import PressFilters
 from extraction.records import Placement, Readings
@@ -41,9 +41,7 @@ class Parser:
     def __init__(self, net: ParserNet, device: torch.device, info: dict[str, Any]) -> None:
         self.device = device
         self.info = info
-        # bfloat16 doubles the speed where the processor has it and is emulated, slowly, where it does not.
-        half = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-        self.dtype = torch.bfloat16 if half else torch.float32
+        self.dtype = torch.bfloat16 if has_bfloat16(device.type) else torch.float32
         net.eval().segformer.decode_head = FoldedHead(net.segformer.decode_head)  # type: ignore[assignment]
         self._net = net.to(device, self.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self._net.modules():

@@ -10,15 +10,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from extraction.records import SourceError
-from flows.arguments import check_family, parse_box, parse_moves, parse_states
+from flows.arguments import check_family, parse_box
+from flows.cli_templates import templates_app
+from flows.cli_train import train_app
+from flows.options import AsJson, Debug, Device, DeviceOption, TemplatesDir, resolve_device
 from flows.sources import find_videos
 from flows.tables import benchmark_tables, localisation_tables, scan_progress, scan_table
 from flows.terminal import Faults, live, out, print_json, progress_bar, wrong_usage
@@ -35,7 +36,6 @@ from flows.wording import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.progress import Progress
 
     from extraction.extract import ExtractOptions, Outcome
@@ -48,8 +48,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-templates_app = typer.Typer(help="The overlays that padtrace knows.", no_args_is_help=True)
-train_app = typer.Typer(help="Training on synthetic pictures.", no_args_is_help=True)
 export_app = typer.Typer(help="A dataset in other layouts.", no_args_is_help=True)
 import_app = typer.Typer(help="Recordings with logs of their own.", no_args_is_help=True)
 app.add_typer(templates_app, name="templates")
@@ -58,39 +56,14 @@ app.add_typer(import_app, name="import")
 app.add_typer(train_app, name="train")
 
 
-class Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Recipe(StrEnum):
-    PAPER = "paper"
-    CPU = "cpu"
-
-
-class Program(StrEnum):
-    INPUT_OVERLAY = "input-overlay"
-    RETROSPY = "retrospy"
-    VSCVIEW = "vscview"
-    GAMEPADVIEWER = "gamepadviewer"
-    OPEN_JOYSTICK_DISPLAY = "open-joystick-display"
-
-
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video files, or folders of videos.")]
-TemplatesDir = Annotated[
-    Path | None, typer.Option("--templates", metavar="DIR", help="Imported templates, besides the library.")
-]
 DatasetDir = Annotated[Path, typer.Argument(metavar="DIR", help="What `extract --out` wrote.")]
-DeviceOption = Annotated[Device, typer.Option(help="Where the network runs.")]
 MinInliers = Annotated[int, typer.Option(min=3, help="Matches that an overlay must have.")]
 SampleFrames = Annotated[int, typer.Option(min=1, help="Frames that are searched for the overlay.")]
 ActiveFraction = Annotated[
     float, typer.Option(min=0, max=1, help="Part of a chunk that must hold an action for it to be kept.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Tell of a file that cannot be read, and go on.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log what happens.")]
 
 
 def main() -> None:
@@ -492,212 +465,6 @@ def serve(
     faults.exit()
 
 
-@templates_app.command("list")
-def list_templates(templates: TemplatesDir = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the overlays that padtrace knows."""
-    faults = Faults(debug)
-    with faults.told():
-        from templates.catalogue import all_templates
-
-        scenes = [template.scene for template in all_templates(templates).values()]
-        rows = [{"id": scene.id, "family": scene.family, "known": list(scene.known)} for scene in scenes]
-        if as_json:
-            print_json(rows)
-        else:
-            table = Table("family", "controls", "templates: FAMILY/...", title=f"{len(scenes)} templates")
-            for family in dict.fromkeys(scene.family for scene in scenes):
-                members = [scene for scene in scenes if scene.family == family]
-                names = ", ".join(scene.id.removeprefix(f"{family}/") for scene in members)
-                table.add_row(family, str(max(len(scene.known) for scene in members)), names)
-            out.print(table)
-    faults.exit()
-
-
-@templates_app.command("show")
-def show_template(
-    template_id: Annotated[str, typer.Argument(metavar="ID", help="As `padtrace templates list` names it.")],
-    state: Annotated[
-        str, typer.Option(metavar="STATE", help="What is held: south,left_trigger=0.7,j_left=0.5:-1 (up is negative).")
-    ] = "",
-    png: Annotated[Path | None, typer.Option("-o", metavar="PNG", help="Draw it into this file.")] = None,
-    width: Annotated[int, typer.Option(min=16, max=4096, help="Width of the drawing in pixels.")] = 512,
-    templates: TemplatesDir = None,
-    debug: Debug = False,
-) -> None:
-    """Describe one overlay; with -o, draw it in a state."""
-    states = parse_states(state)
-    faults = Faults(debug)
-    with faults.told():
-        from templates.catalogue import all_templates
-
-        known = all_templates(templates)
-        if template_id not in known:
-            raise wrong_usage(f"no template is called {template_id}; `padtrace templates list` names them")
-        scene = known[template_id].scene
-        if png is None:
-            out.print(f"{scene.id}: family {scene.family}, canvas {scene.canvas[0]:g} x {scene.canvas[1]:g}")
-            out.print(f"shows {', '.join(scene.known)}")
-            for note in scene.notes:
-                out.print(f"note: {note}", markup=False)
-        else:
-            from templates.draw import draw_rgba
-
-            _write_png(png, draw_rgba(known[template_id], states, width))
-            out.print(f"wrote {png}", markup=False)
-    faults.exit()
-
-
-@templates_app.command("sheet")
-def templates_sheet(
-    png: Annotated[Path, typer.Option("-o", metavar="PNG", help="Draw it into this file.")],
-    state: Annotated[str, typer.Option(metavar="STATE", help="What is held; see `padtrace templates show`.")] = "",
-    templates: TemplatesDir = None,
-    debug: Debug = False,
-) -> None:
-    """Draw all overlays into one picture, by family."""
-    states = parse_states(state)
-    faults = Faults(debug)
-    with faults.told():
-        import torch
-
-        from templates.catalogue import all_templates
-        from templates.sheet import contact_sheet
-
-        torch.set_num_threads(1)  # hundreds of small pictures, for which threads only wait for each other
-        _write_png(png, contact_sheet(all_templates(templates).values(), states=states))
-        out.print(f"wrote {png}", markup=False)
-    faults.exit()
-
-
-@templates_app.command("import")
-def import_templates(
-    program: Annotated[Program, typer.Argument(metavar="PROGRAM", help=f"Its program: {', '.join(Program)}.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A skin's file or folder, or a folder of skins.")],
-    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the templates are written.")],
-    family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which pad it shows; guessed from names where absent.")
-    ] = None,
-    debug: Debug = False,
-) -> None:
-    """Import skins of another program as templates."""
-    faults = Faults(debug)
-    with faults.told():
-        from templates.catalogue import save_template
-        from templates.importers import import_skins
-
-        for skin in import_skins(program.value, path, family):
-            folder = save_template(skin.scene, skin.pictures, out_dir)
-            out.print(f"{skin.scene.id} ({skin.scene.family}) -> {folder}", markup=False)
-            for note in skin.scene.notes:
-                out.print(f"  note: {note}", markup=False)
-    faults.exit()
-
-
-@templates_app.command("from-video")
-def template_from_video(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video that shows the overlay at work.")],
-    box: Annotated[str, typer.Option(metavar="X,Y,W,H", help="Where the overlay is, in pixels.")],
-    family: Annotated[str, typer.Option(metavar="NAME", help="Which pad it shows.")],
-    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the template is written.")],
-    move: Annotated[
-        str, typer.Option(metavar="MOVES", help="Shift fitted controls, pixels right and down: south=0:-4,j_left=2:1.")
-    ] = "",
-    debug: Debug = False,
-) -> None:
-    """Make a template of an overlay that no program's skin describes, from a video that shows it.
-
-    Look at fitted.png beside the template: every box must lie on its control. Where one does not, run again
-    with --move.
-    """
-    by_hand, moves = parse_box(box), parse_moves(move)
-    faults = Faults(debug)
-    with faults.told():
-        from extraction.adopt import adopt
-        from extraction.layout import choose_layout
-        from templates.catalogue import library, save_template
-
-        check_family(family, library())
-        layout = choose_layout(library().values(), family, by_hand[2:])
-        adopted = adopt(video, by_hand, layout, moves)
-        folder = save_template(adopted.scene, adopted.pngs, out_dir)
-        _write_png(folder / "fitted.png", adopted.fitted)
-        out.print(f"{adopted.scene.id} ({family}) -> {folder}", markup=False)
-        out.print(f"look at {folder / 'fitted.png'}: every box must lie on its control", markup=False)
-        for note in adopted.scene.notes:
-            out.print(f"  note: {note}", markup=False)
-    faults.exit()
-
-
-@train_app.command("parser")
-def train_parser(
-    config: Annotated[Recipe, typer.Option(help="cpu: two cores. paper: as published.")] = Recipe.CPU,
-    run: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there; default runs/CONFIG."),
-    ] = None,
-    device: DeviceOption = Device.AUTO,
-    debug: Debug = False,
-) -> None:
-    """Train the parser on pictures that are rendered as it goes.
-
-    The games behind them are those that `python -m synthetic.backgrounds` has recorded.
-    """
-    faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
-        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
-        from synthetic.split import training_templates
-        from synthetic.training import CONFIGS, train
-
-        recipe = CONFIGS[config.value]
-        task = bar.add_task("training", total=recipe.samples)
-        weights = train(
-            recipe,
-            training_templates(),
-            Backgrounds(TRAIN_PATH),
-            Backgrounds(EVAL_PATH),
-            run or Path("runs") / config.value,
-            device=_resolve_device(device),
-            on_progress=lambda done, _, line: bar.update(task, completed=done, description=f"loss {line['loss']:.3f}"),
-        )
-        out.print(f"wrote {weights}", markup=False)
-    faults.exit()
-
-
-@train_app.command("xfeat")
-def train_xfeat(
-    run: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there.")] = Path(
-        "runs/xfeat"
-    ),
-    device: DeviceOption = Device.AUTO,
-    debug: Debug = False,
-) -> None:
-    """Train XFeat to find drawings again in games, on pairs that are rendered as it goes.
-
-    The games are those that `python -m synthetic.backgrounds` has recorded.
-    """
-    faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
-        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
-        from synthetic.split import training_templates
-        from synthetic.xfeat import Recipe, train
-
-        recipe = Recipe()
-        task = bar.add_task("training", total=recipe.pairs)
-        weights = train(
-            recipe,
-            training_templates(),
-            Backgrounds(TRAIN_PATH),
-            Backgrounds(EVAL_PATH),
-            run,
-            device=_resolve_device(device),
-            on_progress=lambda done, line: bar.update(
-                task, completed=done, description=f"loss {line['descriptors']:.3f}"
-            ),
-        )
-        out.print(f"wrote {weights}", markup=False)
-    faults.exit()
-
-
 def _videos(sources: Sequence[str], faults: Faults) -> Iterator[Path]:
     """Every video that the sources name; a source that names none is told, and the rest goes on."""
     for source in sources:
@@ -718,7 +485,7 @@ def _open_extractor(out_dir: Path, templates: Path | None, device: Device, optio
     known = all_templates(templates)
     if options.family is not None:
         check_family(options.family, known)
-    return Extractor(out_dir, known, _resolve_device(device), options)
+    return Extractor(out_dir, known, resolve_device(device), options)
 
 
 def _extract_one(extractor: Extractor, video: Path, bar: Progress) -> Outcome:
@@ -737,23 +504,3 @@ def _import_one(recording: Path, out_dir: Path, active_fraction: float, bar: Pro
         return import_recording(recording, out_dir, active_fraction, lambda part: bar.update(task, completed=part))
     finally:
         bar.remove_task(task)
-
-
-def _resolve_device(device: Device) -> str:
-    """cpu or cuda; asking for a GPU that is not there is wrong usage."""
-    import torch
-
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise wrong_usage("--device cuda needs a GPU and a CUDA build of torch, found none; use --device cpu")
-    return "cuda" if device is not Device.CPU and torch.cuda.is_available() else "cpu"
-
-
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    """Write an (H, W, 3 or 4) uint8 picture, RGB or RGBA; OSError where that is not possible."""
-    import cv2
-
-    order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    ok, data = cv2.imencode(".png", cv2.cvtColor(picture, order), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    assert ok, "a uint8 picture always encodes"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())

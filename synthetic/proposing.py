@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 
+from extraction.network import has_bfloat16
 from extraction.propose import EXTENT, STRIDE, WINDOW_WH, ProposerNet
 from synthetic.split import training_templates
 from synthetic.takes import TAKES_PATH
@@ -143,7 +144,7 @@ def _learn(net: ProposerNet, optimiser: AdamW, batch: dict[str, Tensor], rate: f
 
 def losses_of(net: ProposerNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Focal cross-entropy of the cells (Lin et al. 2017, gamma 2), distance of the boxes, cross-entropy of families."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu")):
         answers = net(batch["maps"].contiguous(memory_format=torch.channels_last))
     logits, boxes, families = (answer.float() for answer in answers)
     present = batch["present"]

@@ -25,7 +25,7 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from extraction.network import GRID, ParserConfig, ParserNet
+from extraction.network import GRID, ParserConfig, ParserNet, has_bfloat16
 from synthetic.backgrounds import Backgrounds
 from synthetic.compose import GROUP, Batch, Composer
 from templates.catalogue import Template
@@ -197,7 +197,7 @@ class _Run:
         self.optimiser = AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step = 0
         self._path = run / "checkpoint.safetensors"
-        self._half = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
+        self._half = has_bfloat16(torch.device(device).type)
 
     @classmethod
     def start(cls, config: TrainConfig, run: Path, device: str) -> _Run:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
 
+from extraction.network import has_bfloat16
 from extraction.xfeat import describe, find_corners, make_net, sample
 from synthetic.backgrounds import Backgrounds
 from synthetic.pairs import WINDOW_WH, Pair, PairMaker
@@ -129,8 +130,7 @@ def losses_of(net: XFeatModel, batch: Mapping[str, Tensor], temperature: float) 
     """
     count = len(batch["pictures"])
     pictures = batch["pictures"].flatten(0, 1)[:, None].float() / 255
-    half = pictures.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=half):
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=has_bfloat16(pictures.device.type)):
         maps, _, heat = net(pictures.contiguous(memory_format=torch.channels_last))
     maps, heat = (each.float().unflatten(0, (count, 2)) for each in (maps, heat))
     known = _first(batch["known"], batch["points"].shape[2])
