@@ -1,0 +1,89 @@
+"""``padtrace train``: the networks, on pictures that are rendered as they learn."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import Debug, Device, DeviceOption, resolve_device
+from flows.terminal import Faults, out, progress_bar
+
+train_app = typer.Typer(help="Training on synthetic pictures.", no_args_is_help=True)
+
+
+class Recipe(StrEnum):
+    PAPER = "paper"
+    CPU = "cpu"
+
+
+@train_app.command("parser")
+def train_parser(
+    config: Annotated[Recipe, typer.Option(help="cpu: two cores. paper: as published.")] = Recipe.CPU,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there; default runs/CONFIG."),
+    ] = None,
+    device: DeviceOption = Device.AUTO,
+    debug: Debug = False,
+) -> None:
+    """Train the parser on pictures that are rendered as it goes.
+
+    The games behind them are those that `python -m synthetic.backgrounds` has recorded.
+    """
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
+        from synthetic.split import training_templates
+        from synthetic.training import CONFIGS, train
+
+        recipe = CONFIGS[config.value]
+        task = bar.add_task("training", total=recipe.samples)
+        weights = train(
+            recipe,
+            training_templates(),
+            Backgrounds(TRAIN_PATH),
+            Backgrounds(EVAL_PATH),
+            run or Path("runs") / config.value,
+            device=resolve_device(device),
+            on_progress=lambda done, _, line: bar.update(task, completed=done, description=f"loss {line['loss']:.3f}"),
+        )
+        out.print(f"wrote {weights}", markup=False)
+    faults.exit()
+
+
+@train_app.command("xfeat")
+def train_xfeat(
+    run: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run, resumed if it is there.")] = Path(
+        "runs/xfeat"
+    ),
+    device: DeviceOption = Device.AUTO,
+    debug: Debug = False,
+) -> None:
+    """Train XFeat to find drawings again in games, on pairs that are rendered as it goes.
+
+    The games are those that `python -m synthetic.backgrounds` has recorded.
+    """
+    faults = Faults(debug)
+    with faults.told(), progress_bar() as bar:
+        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
+        from synthetic.split import training_templates
+        from synthetic.xfeat import Recipe, train
+
+        recipe = Recipe()
+        task = bar.add_task("training", total=recipe.pairs)
+        weights = train(
+            recipe,
+            training_templates(),
+            Backgrounds(TRAIN_PATH),
+            Backgrounds(EVAL_PATH),
+            run,
+            device=resolve_device(device),
+            on_progress=lambda done, line: bar.update(
+                task, completed=done, description=f"loss {line['descriptors']:.3f}"
+            ),
+        )
+        out.print(f"wrote {weights}", markup=False)
+    faults.exit()
