@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 
 from extraction.evidence import REACH
-from extraction.rectify import STICK_TILE
 
 SIDE: Final = 15  # places along either axis
 PLACES: Final = np.linspace(-REACH, REACH, SIDE, dtype=np.float32)  # in units of the template's travel
@@ -21,9 +20,11 @@ WAY_COST: Final = 5.0  # nats for a way of full tilt along either axis
 JUMPS: Final = 0.01  # share of the steps that may lead anywhere
 NEWS_S: Final = 1 / 30  # frames closer together share their noise: each tells by so much less
 NEARBY: Final = 0.35  # of full tilt along either axis: two places
-DIP_PX: Final = 4  # a dip is looked for this far from a place: about a cell of the network's grid
-DIP_SHARPNESS: Final = 4.0  # per standard deviation of misfit
+FIT_TRUST: Final = 5.0  # independent pixels that a fit counts as: neighbours share the game behind them
+LEAST_NOISE: Final = 0.01  # of full scale
+DIP_NEAR: Final = 0.2  # of full tilt along either axis: a dip is looked for this far from a place
 CLEAR_DIP: Final = -1.4  # standard deviations; noise behind a translucent overlay digs shallower ones
+LEAST_SPREAD: Final = 2e-4  # of squared colours: fits that differ less tell nothing
 
 _STEP: Final = np.exp(-WAY_COST * np.abs(PLACES[:, None] - PLACES))
 _MOVE: Final = (_STEP / _STEP.sum(0).max()).astype(np.float32)
@@ -71,38 +72,52 @@ def look_back(evidence: np.ndarray, pts_s: Sequence[float]) -> np.ndarray:
     return after
 
 
-def find_sticks(masses: np.ndarray, misfits: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def tell_by_fits(fits: np.ndarray) -> np.ndarray:
+    """What the fits of a batch of frames say of the places: (N, 2, 15, 15) log likelihoods, 0 for a stick not drawn.
+
+    fits: as in ``Readings``. What the best places leave in most of these frames is noise: the game and the encoder.
+    """
+    least = fits.min((2, 3), keepdims=True)
+    noise = np.median(least, 0) + LEAST_NOISE**2
+    return np.asarray(np.nan_to_num((least - fits) * (FIT_TRUST / 2) / noise))
+
+
+def find_sticks(masses: np.ndarray, fits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the sticks are: (N, 2, 2) float32 [x, y] in units of travel, and (N, 2) the mass close to what is expected.
 
-    masses: of ``smooth``. misfits: (N, 2, 44, 44) as in ``Readings``. gain: as in ``sample_places``.
+    masses: of ``smooth``. fits: (N, 2, 15, 15) as in ``Readings``.
     """
     place = np.stack([masses.sum(2) @ PLACES, masses.sum(3) @ PLACES], 2)
     near = np.abs(PLACES - place[..., None]) <= NEARBY  # N, stick, axis, place
     certainty = (masses * near[:, :, 1, :, None] * near[:, :, 0, None, :]).sum((2, 3))
-    for stick in np.flatnonzero(gain.all(axis=1)):
-        place[:, stick] = settle(place[:, stick] / gain[stick], misfits[:, stick]) * gain[stick]
+    for stick in np.flatnonzero(~np.isnan(fits).any((0, 2, 3))):
+        place[:, stick] = settle(place[:, stick], fits[:, stick])
     return place, certainty
 
 
-def settle(place: np.ndarray, misfit: np.ndarray) -> np.ndarray:
+def settle(place: np.ndarray, fits: np.ndarray) -> np.ndarray:
     """A stick's place moved to the bottom of the dip that its misfit has there, if it has a clear one.
 
-    place: (N, 2) in half tiles. misfit: (N, 44, 44) of the stick's tile, standardised. Places are coarse; where the
-    picture of the stick fits, it fits to a fraction of a pixel.
+    place: (N, 2) in units of travel. fits: (N, 15, 15) of the stick. Places are coarse; where the picture of the stick
+    fits, it fits to a fraction of a pixel: along either axis the dip is taken for a parabola.
     """
-    half = STICK_TILE / 2
-    pixels = np.floor((place + 1) * half).astype(np.int64)[..., None] + np.arange(-DIP_PX, DIP_PX + 1)
-    x, y = np.moveaxis((pixels + 0.5) / half - 1, 1, 0)
-    away = np.hypot((x - place[:, :1])[:, None, :], (y - place[:, 1:])[:, :, None]) * half
-    columns, rows = np.moveaxis(pixels.clip(0, STICK_TILE - 1), 1, 0)
-    near = (away <= DIP_PX) & (columns == pixels[:, 0])[:, None, :] & (rows == pixels[:, 1])[:, :, None]
-    window = np.where(near, misfit[np.arange(len(place))[:, None, None], rows[:, :, None], columns[:, None, :]], np.inf)
-    depth = window.min((1, 2))
-    clear = depth < CLEAR_DIP
-    weight = np.exp(DIP_SHARPNESS * (np.where(clear, depth, 0.0)[:, None, None] - window))
-    dip = np.stack([(weight.sum(1) * x).sum(1), (weight.sum(2) * y).sum(1)], 1)
-    dip /= np.maximum(weight.sum((1, 2)), 1e-6)[:, None]
-    return np.where(clear[:, None], dip, place)
+    near = np.abs(PLACES - place[..., None]) <= DIP_NEAR  # N, axis, place
+    dips = np.where(near[:, 1, :, None] & near[:, 0, None, :], fits, np.inf)
+    frames = np.arange(len(fits))
+    y, x = np.unravel_index(dips.reshape(len(fits), -1).argmin(1), fits.shape[1:])
+    spread = fits.std((1, 2)) + LEAST_SPREAD
+    clear = dips[frames, y, x] < fits.mean((1, 2)) + CLEAR_DIP * spread
+    bottom = np.stack([_bottom(fits[frames, y], x), _bottom(fits[frames, :, x], y)], 1)
+    return np.where(clear[:, None], bottom, place)
+
+
+def _bottom(along: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Where parabolas through three neighbouring places, (N, 15) values, are least, near ``least`` (N,): (N,)."""
+    middle = least.clip(1, SIDE - 2)
+    before, at, after = np.take_along_axis(along, middle[:, None] + np.array((-1, 0, 1)), 1).T
+    bend = np.maximum(before - 2 * at + after, 1e-9)
+    step = ((before - after) / (2 * bend)).clip(least - middle - 0.5, least - middle + 0.5)
+    return np.asarray(PLACES[middle] + step * (PLACES[1] - PLACES[0]))
 
 
 def _likelihoods(evidence: np.ndarray, pts_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

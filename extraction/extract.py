@@ -92,8 +92,6 @@ class PlacedReader(Protocol):
 
     @property
     def box_xywh(self) -> tuple[int, int, int, int]: ...
-    @property
-    def gain(self) -> np.ndarray: ...
     def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings: ...
 
 
@@ -328,7 +326,7 @@ class _Job:
             jpegs = packing.result()
             spool.writelines(jpegs)
             lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
-            sticks = find_sticks(masses, readings.misfits, readers[batch.place].gain)
+            sticks = find_sticks(masses, readings.fits)
             gathered.append(_decide(batch, readings, sticks, shown[batch.place], lengths))
 
         with ThreadPoolExecutor(WORKERS) as pool:

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extraction.course import sample_places
-from extraction.evidence import STICK_MISFITS, compare, complete, reference_of, reference_width, undo_look
-from extraction.network import WEIGHTS, FoldedHead, ParserNet, has_bfloat16, load_net, tile_of
+from extraction.course import sample_places, tell_by_fits
+from extraction.evidence import compare, complete, reference_of, reference_width, undo_look
+from extraction.network import WEIGHTS, FoldedHead, ParserNet, has_bfloat16, load_net
 from extraction.presence import measure_agreement
 from extraction.presses import PressFilters
 from extraction.records import Placement, Readings
 from extraction.rectify import Rectifier, overlay_width
+from extraction.stick_fits import StickFits
 from templates.controls import STICKS
 from templates.draw import rasterise
 from templates.scene import Scene
@@ -91,7 +92,7 @@ class PlacedParser:
         template = placement.template
         self._parser = parser
         self._rectifier = Rectifier(template.scene, placement.affine, frame_wh)
-        self.gain = stick_gain(template.scene)
+        self._stick_gain = stick_gain(template.scene)
         self._look = (
             torch.tensor([placement.gain], device=parser.device),
             torch.tensor([placement.offset], device=parser.device),
@@ -99,6 +100,7 @@ class PlacedParser:
         self._rest_panel = self._rectifier.panel(placement.rest)
         self._rest = self._prepare(self._rest_panel[None])
         self._presses = PressFilters(placement, self.box_xywh)
+        self._sticks = StickFits(placement, self.box_xywh)
         width_px = reference_width(overlay_width(template.scene, placement.affine))
         reference = reference_of(template, rasterise(template, width_px))
         self._reference = complete(reference.to(parser.device), template.scene, self._rest[0])
@@ -126,11 +128,10 @@ class PlacedParser:
         compared = compare(frames, self._reference, self._rest, torch.from_numpy(gone).to(frames.device))
         frames = torch.cat([frames, compared], 1)
         logits, grids = self._parser.read_run(frames, self._remembered)
-        places = sample_places(grids.cpu().numpy(), self.gain)
-        misfit = frames[1:, STICK_MISFITS].mean(1)
-        misfits = torch.stack([tile_of(misfit, stick, 1) for stick in STICKS], 1)
+        fits = self._sticks.measure(crops[1:])
+        places = sample_places(grids.cpu().numpy(), self._stick_gain) + tell_by_fits(fits)
         agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)
-        return logits.cpu().numpy(), places, misfits.cpu().numpy(), gone[1:], agreement
+        return logits.cpu().numpy(), places, fits, gone[1:], agreement
 
     def _prepare(self, panels: np.ndarray) -> Tensor:
         """(N, 88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""

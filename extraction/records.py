@@ -85,14 +85,14 @@ class Readings:
 
     logits: (T, 17) float32, positive means pressed; meaningless where the overlay does not show the control.
     places: (T, 2, 15, 15) float32, [left, right] x y x x: log likelihood of each of the places of ``course``.
-    misfits: (T, 2, 44, 44) float32, how badly each stick's picture fits its tile there, standardised.
+    fits: (T, 2, 15, 15) float32, how badly each stick fits at each of the places; see ``stick_fits``.
     gone: (T, 17) float32, how far each button has gone from released to pressed; NaN where ``presses`` cannot tell.
     agreement: (T,) float32 in [-1, 1], how far the frame looks like the video's rest picture; see ``presence``.
     """
 
     logits: np.ndarray
     places: np.ndarray
-    misfits: np.ndarray
+    fits: np.ndarray
     gone: np.ndarray
     agreement: np.ndarray
 
@@ -101,7 +101,7 @@ class Readings:
         shapes = {
             "logits": (length, 17),
             "places": (length, 2, 15, 15),
-            "misfits": (length, 2, 44, 44),
+            "fits": (length, 2, 15, 15),
             "gone": (length, 17),
             "agreement": (length,),
         }

@@ -22,10 +22,10 @@ UNREACHABLE: Final = 2.0  # standard deviations: the misfit of where a stick can
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Squares:
+class Squares:
     """``|alpha * frame - picture|^2`` of K looks of a stick at P places, as a product with a frame's terms.
 
-    factors: (K * P, 4 * 22 * 22) float32, for the frame's squared length and its three colours. constant, weight:
+    factors: (K * P, 4 * h * w) float32, for the frame's squared length and its three colours. constant, weight:
     (K, P), what is to be added to the product, and by what the sum is divided to be a mean over what is drawn.
     """
 
@@ -34,18 +34,19 @@ class _Squares:
     weight: Tensor
 
     @classmethod
-    def of(cls, pictures: Tensor) -> _Squares:
-        """pictures: (K, P, 4, 22, 22), premultiplied."""
+    def of(cls, pictures: Tensor) -> Squares:
+        """pictures: (K, P, 4, h, w), premultiplied."""
         colour, alpha = pictures[:, :, :3], pictures[:, :, 3:]
         factors = torch.cat([alpha.square(), -2 * alpha * colour], 2).flatten(2).flatten(0, 1)
         return cls(factors, colour.square().sum((2, 3, 4)), 3 * alpha.square().sum((2, 3, 4)) + 1e-3)
 
-    def to(self, device: torch.device | str) -> _Squares:
+    def to(self, device: torch.device | str) -> Squares:
         """The same on another device."""
-        return _Squares(self.factors.to(device), self.constant.to(device), self.weight.to(device))
+        return Squares(self.factors.to(device), self.constant.to(device), self.weight.to(device))
 
-    def of_frames(self, terms: Tensor) -> Tensor:
-        """(N, 4 * 22 * 22) -> (N, K, P) sums of squares."""
+    def of_frames(self, frames: Tensor) -> Tensor:
+        """(N, 3, h, w) -> (N, K, P) sums of squares."""
+        terms = torch.cat([frames.square().sum(1, True), frames], 1).flatten(1)
         return (terms @ self.factors.T).reshape(-1, *self.constant.shape) + self.constant
 
 
@@ -59,8 +60,8 @@ class StickFit:
     clicked stick from a released one, None where a click does not show in it.
     """
 
-    alone: _Squares
-    over: _Squares | None
+    alone: Squares
+    over: Squares | None
     reachable: Tensor
     near: Tensor
     to_pixels: Tensor
@@ -78,12 +79,12 @@ class StickFit:
         placed = _place(looks, reach)
         over = None
         if bodies is not None:
-            over = _Squares.of(placed + (1 - placed[:, :, 3:]) * bodies[: len(looks), None])
+            over = Squares.of(placed + (1 - placed[:, :, 3:]) * bodies[: len(looks), None])
         corners = torch.arange(HALF // 2 - reach, HALF // 2 + reach + 1, device=caps.device)
         near = reachable[(2 * corners).clamp(max=STICK_TILE - 1)][:, (2 * corners).clamp(max=STICK_TILE - 1)]
         to_pixels = _to_pixels()[:, HALF // 2 - reach : HALF // 2 + reach + 1].to(caps.device)
         told = float(apart) if clicks and bodies is not None else None
-        return cls(_Squares.of(placed), over, reachable, near.flatten(), to_pixels, told)
+        return cls(Squares.of(placed), over, reachable, near.flatten(), to_pixels, told)
 
     def to(self, device: torch.device | str) -> StickFit:
         """The same on another device."""
@@ -103,11 +104,11 @@ class StickFit:
         the whole of it is compared. The last from -1, released, to 1, (N,), or None where that does not show.
         """
         frame = functional.avg_pool2d(tile, 2)
-        alone = self.alone.of_frames(_terms(frame)) / self.alone.weight
+        alone = self.alone.of_frames(frame) / self.alone.weight
         if self.over is None:
             misfit = self._at_pixels(alone)
             return misfit, misfit, None
-        errors = self.over.of_frames(_terms(frame - functional.avg_pool2d(standing, 2)))
+        errors = self.over.of_frames(frame - functional.avg_pool2d(standing, 2))
         over = errors / self.over.weight
         return self._at_pixels(alone), self._at_pixels(over), self._lean_of_click(errors, over)
 
@@ -134,11 +135,6 @@ def _place(pictures: Tensor, reach: int) -> Tensor:
     padded = functional.pad(pictures, [reach] * 4)
     moved = padded.unfold(2, HALF, 1).unfold(3, HALF, 1).flip((2, 3))  # K, 4, rows, columns, 22, 22
     return moved.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
-
-
-def _terms(frame: Tensor) -> Tensor:
-    """(N, 3, 22, 22) -> (N, 4 * 22 * 22)."""
-    return torch.cat([frame.square().sum(1, True), frame], 1).flatten(1)
 
 
 def _to_pixels() -> Tensor:

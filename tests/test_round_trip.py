@@ -79,7 +79,7 @@ def test_what_is_drawn_is_read(parser: Parser, template_id: str) -> None:
     assert right.mean() >= 0.98
     # Moments that do not follow one another, each by itself.
     masses = np.concatenate([smooth(each[None], [0.0], ANYWHERE, ANYWHERE)[0] for each in readings.places])
-    sticks, _ = find_sticks(masses, readings.misfits, placed.gain)
+    sticks, _ = find_sticks(masses, readings.fits)
     for i, stick in enumerate(STICKS):
         if stick in template.scene.known:
             error = np.abs(sticks[:, i] - states.sticks[:, i])

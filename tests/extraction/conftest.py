@@ -15,9 +15,7 @@ from extraction.course import SIDE
 from extraction.locate import Found
 from extraction.logs import Log
 from extraction.normalise import OPPOSITES
-from extraction.parse import stick_gain
 from extraction.records import Placement, Readings, Reason
-from extraction.rectify import STICK_TILE
 from synthetic.backgrounds import procedural
 from synthetic.states import draw_states
 from templates.catalogue import Template
@@ -155,7 +153,6 @@ class LampReader:
     """Stands in for the network: reads ``south`` from the brightness of the overlay, the stick as centred."""
 
     box_xywh: tuple[int, int, int, int]
-    gain: np.ndarray
 
     def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings:
         brightness = np.array([crop.mean() for crop in crops], np.float32)
@@ -163,9 +160,9 @@ class LampReader:
         logits[:, BUTTON_INDEX["south"]] = (brightness - 128) / 16
         places = np.zeros((len(crops), 2, SIDE, SIDE), np.float32)
         places[:, :, SIDE // 2, SIDE // 2] = 1000.0
-        misfits = np.zeros((len(crops), 2, STICK_TILE, STICK_TILE), np.float32)
+        fits = np.full((len(crops), 2, SIDE, SIDE), np.nan, np.float32)
         gone = np.full((len(crops), len(BUTTONS)), np.nan, np.float32)
-        return Readings(logits, places, misfits, gone, np.ones(len(crops), np.float32))
+        return Readings(logits, places, fits, gone, np.ones(len(crops), np.float32))
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ class LampParser:
     version: str = "test-1"
 
     def open(self, placement: Placement, frame_wh: tuple[int, int]) -> LampReader:
-        return LampReader(placement.box_xywh, stick_gain(placement.template.scene))
+        return LampReader(placement.box_xywh)
 
 
 def placed(start_s: float = -np.inf, end_s: float = np.inf) -> Placement:

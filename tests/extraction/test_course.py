@@ -1,12 +1,21 @@
-"""Where sticks stand, from many frames and from the dips of their misfit."""
+"""Where sticks stand, from many frames and from the dips of their fits."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from extraction.course import ANYWHERE, PLACES, find_sticks, look_back, sample_places, settle, smooth
-from extraction.rectify import STICK_TILE
+from extraction.course import (
+    ANYWHERE,
+    PLACES,
+    SIDE,
+    find_sticks,
+    look_back,
+    sample_places,
+    settle,
+    smooth,
+    tell_by_fits,
+)
 
 FPS = 60
 STEP = float(PLACES[1] - PLACES[0])
@@ -21,13 +30,13 @@ def seen(course: np.ndarray, clear: float = 12.0, width: float = 0.2) -> np.ndar
 
 def follow(evidence: np.ndarray, fps: float = FPS, batch: int | None = None) -> np.ndarray:
     """(N, 2, 2) sticks of a whole video, ``batch`` frames at a time; nothing fits better than elsewhere."""
-    pts_s, gain = (np.arange(len(evidence)) / fps).tolist(), np.ones((2, 2), np.float32)
-    misfits = np.zeros((len(evidence), 2, STICK_TILE, STICK_TILE), np.float32)
+    pts_s = (np.arange(len(evidence)) / fps).tolist()
+    fits = np.zeros((len(evidence), 2, SIDE, SIDE), np.float32)
     sticks, told = [], ANYWHERE
     for start in range(0, len(evidence), batch or len(evidence)):
         now, then = (slice(start + shift, start + shift + (batch or len(evidence))) for shift in (0, batch or 10**9))
         masses, told = smooth(evidence[now], pts_s[now], told, look_back(evidence[then], pts_s[then]))
-        sticks.append(find_sticks(masses, misfits[now], gain)[0])
+        sticks.append(find_sticks(masses, fits[now])[0])
     return np.concatenate(sticks)
 
 
@@ -36,10 +45,9 @@ def still(frames: int, x: float = 0.0, y: float = 0.0) -> np.ndarray:
 
 
 def dip(at: tuple[float, float], depth: float) -> np.ndarray:
-    """A misfit that is 0 but for a round dip, two pixels wide: (1, 44, 44); ``at`` in half tiles."""
-    pixels = (np.arange(STICK_TILE) + 0.5) / (STICK_TILE / 2) - 1
-    away = (pixels - at[0]) ** 2 + (pixels[:, None] - at[1]) ** 2
-    return np.asarray((-depth * np.exp(-away * (STICK_TILE / 2) ** 2 / 8))[None])
+    """Fits that are ``depth`` but for a bowl about a cell wide around ``at``, where they are 0: (1, 15, 15)."""
+    away = (PLACES - at[0]) ** 2 + (PLACES[:, None] - at[1]) ** 2
+    return np.asarray(depth * np.minimum(away / (2 * STEP) ** 2, 1)[None], np.float32)
 
 
 @pytest.mark.parametrize("fps", [30, 60])
@@ -80,10 +88,8 @@ def test_batches_read_as_the_whole_does() -> None:
 def test_certainty_is_low_where_two_places_are_as_likely() -> None:
     clear = seen(still(1, 0.6, 0.0), clear=20.0)
     torn = np.maximum(clear, seen(still(1, -0.6, 0.0), clear=20.0))
-    misfits, gain = np.zeros((1, 2, STICK_TILE, STICK_TILE), np.float32), np.ones((2, 2), np.float32)
-    certainties = [
-        find_sticks(smooth(each, [0.0], ANYWHERE, ANYWHERE)[0], misfits, gain)[1].max() for each in (clear, torn)
-    ]
+    fits = np.zeros((1, 2, SIDE, SIDE), np.float32)
+    certainties = [find_sticks(smooth(each, [0.0], ANYWHERE, ANYWHERE)[0], fits)[1].max() for each in (clear, torn)]
     assert certainties[0] > 0.9
     assert certainties[1] < 0.1
 
@@ -98,13 +104,29 @@ def test_places_are_sampled_where_a_stick_with_that_travel_is() -> None:
     assert PLACES[column] == pytest.approx(1, abs=STEP / 2)
 
 
-@pytest.mark.parametrize("at", [(0.0, 0.0), (0.31, -0.47), (-0.9, 0.9)])
+@pytest.mark.parametrize("at", [(0.0, 0.0), (0.31, -0.47), (-0.9, 0.9), (1.17, -1.17)])
 def test_a_place_settles_in_a_clear_dip_beside_it(at: tuple[float, float]) -> None:
     coarse = np.array([[at[0] + 0.07, at[1] - 0.05]])
-    assert settle(coarse, dip(at, 5.0))[0].tolist() == pytest.approx(at, abs=0.02)
+    assert settle(coarse, dip(at, 0.1))[0].tolist() == pytest.approx(at, abs=0.02)
 
 
-def test_a_shallow_dip_and_one_further_away_than_a_cell_move_nothing() -> None:
+def test_a_shallow_dip_and_one_far_away_move_nothing() -> None:
     place = np.array([[0.1, 0.2]])
-    assert np.array_equal(settle(place, dip((0.15, 0.2), 1.0)), place)
-    assert np.array_equal(settle(place, dip((-0.6, 0.2), 5.0)), place)
+    noise = np.random.default_rng(0).normal(0.1, 0.02, (1, SIDE, SIDE)).astype(np.float32)
+    assert np.array_equal(settle(place, noise + dip((0.15, 0.2), 0.01)), place)
+    assert np.array_equal(settle(place, dip((-0.6, 0.2), 0.1)), place)
+
+
+def test_a_fit_tells_by_how_far_it_is_above_the_noise() -> None:
+    clear, noisy = (np.repeat(dip((0.5, 0.0), 0.1)[None] + noise, 2, 1) for noise in (0.0, 0.1))
+    told = [tell_by_fits(each)[0, 0] for each in (clear, noisy)]
+    assert [each.max() for each in told] == [0, 0]
+    assert told[0].min() < -20 * STEP
+    assert -4 < told[1].min() < -1
+
+
+def test_a_stick_that_is_not_drawn_is_told_by_nothing_else() -> None:
+    fits = np.full((3, 2, SIDE, SIDE), np.nan, np.float32)
+    assert not tell_by_fits(fits).any()
+    masses = smooth(seen(still(3, 0.5, 0.0)), [0.0, 0.1, 0.2], ANYWHERE, ANYWHERE)[0]
+    assert np.isfinite(find_sticks(masses, fits)[0]).all()
