@@ -12,7 +12,8 @@ locate      keypoints + templates -> Placement
 layout      video + box + family -> where each control is, for a skin that nobody drew
 rectify     frame + Placement -> panel, one tile per control
 evidence    panel + template + the video's own rest picture -> the parser's input
-sticks      a stick's pictures at every place that it can reach, and how badly each fits
+sticks      a stick's pictures at every place that it can reach, and how badly each fits its tile
+stick_fits  the same in the crop's own pixels
 presses     crop + template -> how far each button has gone, and where that alone is clear
 presence    panels + rest picture -> frames that show the overlay
 network     the SegFormer, as it is trained and as it reads

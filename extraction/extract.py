@@ -43,7 +43,6 @@ from extraction.outputs import partial_folder, publish, reject_row, runs_of, wri
 from extraction.presence import find_visible
 from extraction.presses import clear_presses
 from extraction.records import Origin, Placement, Readings, Reason, SourceError
-from extraction.rectify import STICK_TILE
 from extraction.shards import ACTIONS_SCHEMA, FRAME_SIDE, SCHEMA_VERSION, Labels, parquet_writer
 from extraction.spool import SpooledFrames, black_out, encode_jpeg, mask_box
 from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
@@ -435,7 +434,7 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
         return Readings(
             np.zeros((length, len(BUTTONS)), np.float32),
             np.zeros((length, 2, SIDE, SIDE), np.float32),
-            np.zeros((length, 2, STICK_TILE, STICK_TILE), np.float32),
+            np.full((length, 2, SIDE, SIDE), np.nan, np.float32),
             np.full((length, len(BUTTONS)), np.nan, np.float32),
             np.zeros(length, np.float32),
         )
