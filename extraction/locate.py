@@ -46,6 +46,7 @@ from extraction.spans import (
     number_pads,
     settle_overlaps,
 )
+from extraction.variants import choose_variant, find_variants
 from templates.catalogue import Template
 from templates.scene import Box
 
@@ -147,25 +148,35 @@ def locate(
     placements: list[Placement] = []
     for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         shown = median if track.visible.all() else median_of(pictures[track.visible])
-        whole = replace(_placement_of(track, rgbs, shown, bool(near)), pad=pad, sampled=len(frames))
+        whole = _placement_of(track, rgbs, shown, templates, bool(near))
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
-            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support))
+            spanned = replace(whole, start_s=start_s, end_s=end_s, support=support, pad=pad, sampled=len(frames))
+            placements.append(spanned)
     return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
 
 
-def _placement_of(track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, may_resemble: bool) -> Placement:
+def _placement_of(
+    track: Track,
+    rgbs: Sequence[np.ndarray],
+    shown: np.ndarray,
+    templates: Mapping[str, Template],
+    may_resemble: bool,
+) -> Placement:
     """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible.
 
     may_resemble: whether the skin's body may be another than the drawing's.
     """
-    template, shrink = track.template, shown.shape[1] / rgbs[0].shape[1]
+    shrink = shown.shape[1] / rgbs[0].shape[1]
     affine, box = track.affine * shrink, track.box_xywh
-    gain, offset = measure_look(template, affine, shown)
+    gain, offset = measure_look(track.template, affine, shown)
+    visible = [rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen]
+    variants = find_variants(track.template, templates.values())
+    template = choose_variant(variants, track.affine, gain, visible)
     limit = measure_limit(template, affine, shown)
     if may_resemble and not (outline := fit_outline(template, affine, shown)).was_there:
         limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
-    rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
+    rest = track.rectifier.rest_of(visible)
     return Placement(template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
 
 
