@@ -102,7 +102,9 @@ def complete(reference: Reference, scene: Scene, rest: Tensor) -> Reference:
         if stick in scene.sticks and sticks[i] is None:
             disc = _disc(scene, stick).to(rest.device)[None]
             cap = torch.cat([functional.avg_pool2d(rest[(..., *_tile(stick))], 2) * disc, disc])
-            sticks[i] = StickFit.of(cap.expand(2, -1, -1, -1), None, _reachable(reference, stick), False)
+            sticks[i] = StickFit.of(
+                cap.expand(2, -1, -1, -1), None, _reachable(reference, stick), False, _narrowing(scene, stick)
+            )
     return replace(reference, sticks=tuple(sticks))
 
 
@@ -197,7 +199,7 @@ def _fit(reference: Reference, scene: Scene, raster: Raster, stick: str) -> Stic
     caps, bodies = (
         functional.avg_pool2d(_cut(scene, each, raster.scale)[(..., *_tile(stick))], 2) for each in (alone, beneath)
     )
-    return StickFit.of(caps, bodies, _reachable(reference, stick), _clicks(scene, stick))
+    return StickFit.of(caps, bodies, _reachable(reference, stick), _clicks(scene, stick), _narrowing(scene, stick))
 
 
 def _reachable(reference: Reference, stick: str) -> Tensor:
@@ -209,6 +211,14 @@ def _clicks(scene: Scene, stick: str) -> bool:
     """Whether a click of a stick shows in its moving picture, and that looks the same tilted."""
     moves = [part for part in scene.parts if part.kind == "move" and part.stick == stick]
     return any(part.pressed is not None and part.off_centre is None for part in moves)
+
+
+def _narrowing(scene: Scene, stick: str) -> Tensor:
+    """How much narrower a stick's moving picture gets for each half-size pixel of its way: (2,), see ``StickFit.of``."""
+    geometry = scene.sticks[stick]
+    squeeze = min(part.squeeze for part in scene.parts if part.kind == "move" and part.stick == stick)
+    way = [HALF / 2 * geometry.travel[i] / geometry.extent[i] for i in (0, 1)]  # at full tilt
+    return (1 - squeeze) / torch.tensor(way)
 
 
 def _disc(scene: Scene, stick: str) -> Tensor:

@@ -360,10 +360,11 @@ def _candidates(
 ) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
     """The templates of which most keypoints agree on one size and place, ``least`` of them at least.
 
+    Of drawings that look the same at rest, which all get the same votes, the first alone: see ``variants``.
     strong: (M,) bool, which template keypoints may vote. Each as (template, its keypoints, and of those that agree
     their canvas points and frame points).
     """
-    voted = []
+    voted: dict[tuple[bytes, bytes], tuple[int, Template, slice, np.ndarray, np.ndarray]] = {}
     for template, start, end in zip(votes.index.templates, (0, *votes.index.ends), votes.index.ends, strict=False):
         use = start + np.flatnonzero(strong[start:end])
         if len(use) < least:
@@ -372,9 +373,11 @@ def _candidates(
         agree = _agreeing(source, target, template.scene.canvas)
         count = len(_distinct(source.points[agree], template.scene.canvas[0] * votes.index.features.same_point))
         if count >= least:
-            voted.append((count, template, slice(start, end), source.points[agree], target.points[agree]))
-    voted.sort(key=lambda each: -each[0])
-    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in voted[:CANDIDATES]]
+            points = (source.points[agree], target.points[agree])
+            key = (points[0].tobytes(), points[1].tobytes())
+            voted.setdefault(key, (count, template, slice(start, end), *points))
+    most = sorted(voted.values(), key=lambda each: -each[0])[:CANDIDATES]
+    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in most]
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:

@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from extraction.rectify import STICK_TILE
+from templates.draw import shift
 
 HALF: Final = STICK_TILE // 2  # pictures are compared at half a tile's resolution, places are corners of its pixels
 FAINT: Final = 1e-3  # of squared colour, mean over what is compared: pictures that differ less do not tell a press
+LEAST_WIDTH: Final = 0.1  # of its width at rest: no stick is narrowed further
 UNREACHABLE: Final = 2.0  # standard deviations: the misfit of where a stick cannot be
 
 
@@ -67,15 +69,18 @@ class StickFit:
     apart: float | None
 
     @classmethod
-    def of(cls, caps: Tensor, bodies: Tensor | None, reachable: Tensor, clicks: bool) -> StickFit:
-        """caps: (2, 4, 22, 22) premultiplied, [released, clicked or tilted], centred; bodies: the same beneath them."""
+    def of(cls, caps: Tensor, bodies: Tensor | None, reachable: Tensor, clicks: bool, narrowing: Tensor) -> StickFit:
+        """caps: (2, 4, 22, 22) premultiplied, [released, clicked or tilted], centred; bodies: the same beneath them.
+
+        narrowing: (2,), by how much narrower the caps are along x and y for each of their pixels that they are moved.
+        """
         furthest = float((reachable.nonzero() + 0.5 - HALF).abs().max()) / 2
         reach = min(HALF // 2, math.ceil(furthest + 0.25))  # a pixel is a mean over its corners
         apart = (caps[1, :3] - caps[0, :3]).square().sum()
         if bodies is not None:
             apart += (bodies[1, :3] - bodies[0, :3]).square().sum()
         looks = caps if apart > 0 else caps[:1]
-        placed = _place(looks, reach)
+        placed = _place(looks, reach, narrowing)
         over = None
         if bodies is not None:
             over = _Squares.of(placed + (1 - placed[:, :, 3:]) * bodies[: len(looks), None])
@@ -129,11 +134,12 @@ class StickFit:
         return ((released - clicked) / (self.apart + faint)).clamp(-2, 2)
 
 
-def _place(pictures: Tensor, reach: int) -> Tensor:
+def _place(pictures: Tensor, reach: int, narrowing: Tensor) -> Tensor:
     """Centred pictures (K, 4, 22, 22) moved to places up to ``reach`` away: (K, P, 4, 22, 22), row by row."""
-    padded = functional.pad(pictures, [reach] * 4)
-    moved = padded.unfold(2, HALF, 1).unfold(3, HALF, 1).flip((2, 3))  # K, 4, rows, columns, 22, 22
-    return moved.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
+    steps = torch.arange(-reach, reach + 1, device=pictures.device, dtype=torch.float32)
+    offset = torch.cartesian_prod(steps, steps).flip(1)  # P, [x, y]
+    squeeze = (1 - narrowing.to(pictures.device) * offset.abs()).clamp(min=LEAST_WIDTH)
+    return torch.stack([shift(each.expand(len(offset), -1, -1, -1), offset, squeeze) for each in pictures])
 
 
 def _terms(frame: Tensor) -> Tensor:

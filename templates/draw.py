@@ -145,11 +145,11 @@ def picture_of(layer: Layer, inputs: Inputs, scale: float) -> Tensor:
         value = inputs.value(part.control)
         chosen = images[inputs.pressed(part.control, part.threshold).long()]
         offset = value[:, None] * torch.tensor(part.offset, device=images.device) * scale
-        return _shift(chosen, offset, torch.ones_like(offset))
+        return shift(chosen, offset, torch.ones_like(offset))
     axes = inputs.sticks[:, STICKS.index(part.stick)]
     chosen = images[cap_index(part, inputs)]
     offset = axes * torch.tensor(part.travel, device=images.device) * scale
-    return _shift(chosen, offset, 1 - (1 - part.squeeze) * axes.abs())
+    return shift(chosen, offset, 1 - (1 - part.squeeze) * axes.abs())
 
 
 def cap_index(part: Move, inputs: Inputs) -> Tensor:
@@ -177,7 +177,7 @@ def _clip_mask(layer: Layer, value: Tensor) -> Tensor:
     return mask[:, None, :, None] if vertical else mask[:, None, None, :]
 
 
-def _shift(images: Tensor, offset: Tensor, squeeze: Tensor) -> Tensor:
+def shift(images: Tensor, offset: Tensor, squeeze: Tensor) -> Tensor:
     """Move (T, 4, h, w) pictures by ``offset`` (T, 2) pixels, narrowed about their centre by ``squeeze`` (T, 2)."""
     size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
     theta = torch.zeros(len(images), 2, 3, device=images.device)
