@@ -214,7 +214,7 @@ def _clicks(scene: Scene, stick: str) -> bool:
 
 
 def _narrowing(scene: Scene, stick: str) -> Tensor:
-    """How much narrower a stick's moving picture gets for each half-size pixel of its way: (2,), see ``StickFit.of``."""
+    """How much narrower a stick's picture gets for each half-size pixel of its way: (2,), see ``StickFit.of``."""
     geometry = scene.sticks[stick]
     squeeze = min(part.squeeze for part in scene.parts if part.kind == "move" and part.stick == stick)
     way = [HALF / 2 * geometry.travel[i] / geometry.extent[i] for i in (0, 1)]  # at full tilt

@@ -239,7 +239,7 @@ def _find_all(
                 break
         else:
             break
-        found.append(_likest(good))
+        found.append(_likest(good, median))
         free = ~_covers(found[-1], still.points)
         sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not _candidates(votes, sure, SURE_VOTES):
@@ -248,10 +248,18 @@ def _find_all(
     return found, judged
 
 
-def _likest(good: Sequence[_Fit]) -> _Fit:
-    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of."""
+def _likest(good: Sequence[_Fit], median: np.ndarray) -> _Fit:
+    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of.
+
+    A drawing may be a part of another one; where what only the larger one has is seen as well, it is that.
+    """
     most = max(fit.inliers for fit in good)
-    return max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
+    close = [fit for fit in good if fit.inliers >= CLOSE_CALL * most]
+    best = max(close, key=lambda fit: fit.likeness)
+    corners = best.affine[:, 2] + [(0, 0), np.diag(best.affine[:, :2]) * best.template.scene.canvas]
+    larger = [fit for fit in close if fit is not best and _covers(fit, corners).all()]
+    whole = [fit for fit in larger if _likeness(fit.template, fit.affine, median, best) >= MIN_LIKENESS]
+    return max(whole, key=lambda fit: fit.likeness, default=best)
 
 
 def _find_near(
@@ -278,7 +286,7 @@ def _find_near(
             good = [fit for fit in fits if fit.template.family == family and _is_good(fit, min_inliers)]
             outdone = any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
             if good and sum(mine) >= SEEN and not outdone:
-                seen.append((sum(mine), _likest(good), box))
+                seen.append((sum(mine), _likest(good, median), box))
     if not seen:
         return [], judged
     _, best, box = max(seen, key=lambda each: each[0])
@@ -320,10 +328,10 @@ def _is_good(fit: _Fit, min_inliers: int) -> bool:
 
 
 def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
-    """Which points (N, 2) lie where a fit's canvas is."""
+    """Which points (..., 2) lie where a fit's canvas is."""
     canvas = np.array(fit.template.scene.canvas)
     on_canvas = (points - fit.affine[:, 2]) / np.diag(fit.affine[:, :2]) / canvas
-    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(1))
+    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(-1))
 
 
 def _scaled(box: Box, scale: float) -> Box:
@@ -530,8 +538,8 @@ def _distinct(points: np.ndarray, apart: float) -> np.ndarray:
     return points[first]
 
 
-def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> float:
-    """How the template's rest picture correlates with the median picture under it, in [-1, 1].
+def _likeness(template: Template, affine: np.ndarray, median: np.ndarray, beside: _Fit | None = None) -> float:
+    """How the template's rest picture correlates with the median picture under it, in [-1, 1]; ``beside`` a fit alone.
 
     Both are compared where the drawing's own edges and colours are, after their local means are taken out:
     a background that shows through adds to those means only.
@@ -541,6 +549,11 @@ def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> flo
     drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
     residuals = [_without_local_mean(picture) for picture in (drawn, seen)]
     weight = blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
+    if beside is not None:
+        unit = template.scene.canvas[0] / seen.shape[1]
+        rows, columns = np.indices(seen.shape[:2])
+        points = (np.stack([columns, rows], -1) + 0.5) * unit * np.diag(affine[:, :2]) + affine[:, 2]
+        weight[_covers(beside, points)] = 0
     products = [
         (weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)
     ]

@@ -46,6 +46,12 @@ class _Squares:
         """The same on another device."""
         return _Squares(self.factors.to(device), self.constant.to(device), self.weight.to(device))
 
+    def first_in_the_middle(self) -> _Squares:
+        """The same of a stick that draws nothing at rest: its first look is in the middle, weighed as the second."""
+        middle = torch.arange(self.constant.shape[1], device=self.constant.device) == self.constant.shape[1] // 2
+        constant = torch.stack([self.constant[0].masked_fill(~middle, torch.inf), self.constant[1]])
+        return replace(self, constant=constant, weight=self.weight[1:].expand_as(self.weight))
+
     def of_frames(self, terms: Tensor) -> Tensor:
         """(N, 4 * 22 * 22) -> (N, K, P) sums of squares."""
         return (terms @ self.factors.T).reshape(-1, *self.constant.shape) + self.constant
@@ -81,14 +87,16 @@ class StickFit:
             apart += (bodies[1, :3] - bodies[0, :3]).square().sum()
         looks = caps if apart > 0 else caps[:1]
         placed = _place(looks, reach, narrowing)
-        over = None
+        alone, over = _Squares.of(placed), None
         if bodies is not None:
             over = _Squares.of(placed + (1 - placed[:, :, 3:]) * bodies[: len(looks), None])
+            if not caps[0].any():
+                alone = over = over.first_in_the_middle()
         corners = torch.arange(HALF // 2 - reach, HALF // 2 + reach + 1, device=caps.device)
         near = reachable[(2 * corners).clamp(max=STICK_TILE - 1)][:, (2 * corners).clamp(max=STICK_TILE - 1)]
         to_pixels = _to_pixels()[:, HALF // 2 - reach : HALF // 2 + reach + 1].to(caps.device)
         told = float(apart) if clicks and bodies is not None else None
-        return cls(_Squares.of(placed), over, reachable, near.flatten(), to_pixels, told)
+        return cls(alone, over, reachable, near.flatten(), to_pixels, told)
 
     def to(self, device: torch.device | str) -> StickFit:
         """The same on another device."""

@@ -63,6 +63,18 @@ def test_a_stick_fits_best_where_it_stands(name: str, left: tuple[float, float],
             assert place == pytest.approx(states.sticks[0, i], abs=0.2)
 
 
+def test_a_stick_that_narrows_as_it_is_tilted_fits_where_it_stands() -> None:
+    template = library()["dualshock_4/white"]
+    assert min(part.squeeze for part in template.scene.parts if part.kind == "move") < 0.9
+    states = States.rest()
+    states.sticks[0] = ((1, 0), (0, -1))
+    panel, rest, gain = panel_of(template, states), panel_of(template, States.rest()), stick_gain(template.scene)
+    misfits = compare(panel, drawn_reference(template), rest)[0]
+    for channel, i in product(STICK_MISFITS, range(len(STICKS))):
+        place = place_of_least(misfits[channel - 3], STICKS[i]) * gain[i]
+        assert place == pytest.approx(states.sticks[0, i], abs=0.1)
+
+
 def place_of_least(misfit: torch.Tensor, stick: str) -> np.ndarray:
     """Where a stick fits best, [x, y] in half tiles."""
     x, y = TILE_XY[stick]
