@@ -6,6 +6,7 @@ features    pictures -> keypoints, of templates and of what stands still; SIFT
 xfeat       the same by a network, where SIFT finds nothing
 spans       sampled frames + places -> which show what, which pad, and when it changes
 look        template + place + what is seen there -> how opaque it is drawn, and whether it can be that drawing
+variants    drawings that look the same at rest -> the one that is seen pressed
 propose     frames in which no template is found -> where something looks like a pad
 outline     template + place + what is seen there -> where the body of a skin is that only resembles it
 locate      keypoints + templates -> Placement

@@ -35,6 +35,7 @@ TILTED_TRIES: Final = 8  # frames in which another look of a tilted stick is loo
 TILTED_LOOKS: Final = 0.85  # of the misfit that one look leaves: what two must come to, since they always fit better
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
+NO_MISFIT: Final = 1e-9  # of full scale: where nothing moves, not even the game, everything explains it
 UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
 STILL: Final = 0.04  # of full scale: mean deviation below which a pixel belongs to the overlay
 
@@ -232,8 +233,8 @@ class _Maker:
         """
         found = [self._tries(reach) for reach in reaches]
         tries = [each for each, _ in found]
-        least = [min(misfit for misfit, _ in each.values()) for each in tries]
-        left = [best / none for best, (_, none) in zip(least, found, strict=True)]
+        least = [max(min(misfit for misfit, _ in each.values()), NO_MISFIT) for each in tries]
+        left = [best / max(none, NO_MISFIT) for best, (_, none) in zip(least, found, strict=True)]
         if not left or np.mean(left) > UNEXPLAINED:
             return []
 

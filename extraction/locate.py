@@ -46,6 +46,7 @@ from extraction.spans import (
     number_pads,
     settle_overlaps,
 )
+from extraction.variants import choose_variant, find_variants
 from templates.catalogue import Template
 from templates.scene import Box
 
@@ -147,25 +148,35 @@ def locate(
     placements: list[Placement] = []
     for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         shown = median if track.visible.all() else median_of(pictures[track.visible])
-        whole = replace(_placement_of(track, rgbs, shown, bool(near)), pad=pad, sampled=len(frames))
+        whole = _placement_of(track, rgbs, shown, templates, bool(near))
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
-            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support))
+            spanned = replace(whole, start_s=start_s, end_s=end_s, support=support, pad=pad, sampled=len(frames))
+            placements.append(spanned)
     return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
 
 
-def _placement_of(track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, may_resemble: bool) -> Placement:
+def _placement_of(
+    track: Track,
+    rgbs: Sequence[np.ndarray],
+    shown: np.ndarray,
+    templates: Mapping[str, Template],
+    may_resemble: bool,
+) -> Placement:
     """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible.
 
     may_resemble: whether the skin's body may be another than the drawing's.
     """
-    template, shrink = track.template, shown.shape[1] / rgbs[0].shape[1]
+    shrink = shown.shape[1] / rgbs[0].shape[1]
     affine, box = track.affine * shrink, track.box_xywh
-    gain, offset = measure_look(template, affine, shown)
+    gain, offset = measure_look(track.template, affine, shown)
+    visible = [rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen]
+    variants = find_variants(track.template, templates.values())
+    template = choose_variant(variants, track.affine, gain, visible)
     limit = measure_limit(template, affine, shown)
     if may_resemble and not (outline := fit_outline(template, affine, shown)).was_there:
         limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
-    rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
+    rest = track.rectifier.rest_of(visible)
     return Placement(template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
 
 
@@ -228,7 +239,7 @@ def _find_all(
                 break
         else:
             break
-        found.append(_likest(good))
+        found.append(_likest(good, median))
         free = ~_covers(found[-1], still.points)
         sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not _candidates(votes, sure, SURE_VOTES):
@@ -237,10 +248,18 @@ def _find_all(
     return found, judged
 
 
-def _likest(good: Sequence[_Fit]) -> _Fit:
-    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of."""
+def _likest(good: Sequence[_Fit], median: np.ndarray) -> _Fit:
+    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of.
+
+    A drawing may be a part of another one; where what only the larger one has is seen as well, it is that.
+    """
     most = max(fit.inliers for fit in good)
-    return max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
+    close = [fit for fit in good if fit.inliers >= CLOSE_CALL * most]
+    best = max(close, key=lambda fit: fit.likeness)
+    corners = best.affine[:, 2] + [(0, 0), np.diag(best.affine[:, :2]) * best.template.scene.canvas]
+    larger = [fit for fit in close if fit is not best and _covers(fit, corners).all()]
+    whole = [fit for fit in larger if _likeness(fit.template, fit.affine, median, best) >= MIN_LIKENESS]
+    return max(whole, key=lambda fit: fit.likeness, default=best)
 
 
 def _find_near(
@@ -267,7 +286,7 @@ def _find_near(
             good = [fit for fit in fits if fit.template.family == family and _is_good(fit, min_inliers)]
             outdone = any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
             if good and sum(mine) >= SEEN and not outdone:
-                seen.append((sum(mine), _likest(good), box))
+                seen.append((sum(mine), _likest(good, median), box))
     if not seen:
         return [], judged
     _, best, box = max(seen, key=lambda each: each[0])
@@ -309,10 +328,10 @@ def _is_good(fit: _Fit, min_inliers: int) -> bool:
 
 
 def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
-    """Which points (N, 2) lie where a fit's canvas is."""
+    """Which points (..., 2) lie where a fit's canvas is."""
     canvas = np.array(fit.template.scene.canvas)
     on_canvas = (points - fit.affine[:, 2]) / np.diag(fit.affine[:, :2]) / canvas
-    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(1))
+    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(-1))
 
 
 def _scaled(box: Box, scale: float) -> Box:
@@ -349,10 +368,11 @@ def _candidates(
 ) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
     """The templates of which most keypoints agree on one size and place, ``least`` of them at least.
 
+    Of drawings that look the same at rest, which all get the same votes, the first alone: see ``variants``.
     strong: (M,) bool, which template keypoints may vote. Each as (template, its keypoints, and of those that agree
     their canvas points and frame points).
     """
-    voted = []
+    voted: dict[tuple[bytes, bytes], tuple[int, Template, slice, np.ndarray, np.ndarray]] = {}
     for template, start, end in zip(votes.index.templates, (0, *votes.index.ends), votes.index.ends, strict=False):
         use = start + np.flatnonzero(strong[start:end])
         if len(use) < least:
@@ -361,9 +381,11 @@ def _candidates(
         agree = _agreeing(source, target, template.scene.canvas)
         count = len(_distinct(source.points[agree], template.scene.canvas[0] * votes.index.features.same_point))
         if count >= least:
-            voted.append((count, template, slice(start, end), source.points[agree], target.points[agree]))
-    voted.sort(key=lambda each: -each[0])
-    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in voted[:CANDIDATES]]
+            points = (source.points[agree], target.points[agree])
+            key = (points[0].tobytes(), points[1].tobytes())
+            voted.setdefault(key, (count, template, slice(start, end), *points))
+    most = sorted(voted.values(), key=lambda each: -each[0])[:CANDIDATES]
+    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in most]
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:
@@ -516,8 +538,8 @@ def _distinct(points: np.ndarray, apart: float) -> np.ndarray:
     return points[first]
 
 
-def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> float:
-    """How the template's rest picture correlates with the median picture under it, in [-1, 1].
+def _likeness(template: Template, affine: np.ndarray, median: np.ndarray, beside: _Fit | None = None) -> float:
+    """How the template's rest picture correlates with the median picture under it, in [-1, 1]; ``beside`` a fit alone.
 
     Both are compared where the drawing's own edges and colours are, after their local means are taken out:
     a background that shows through adds to those means only.
@@ -527,6 +549,11 @@ def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> flo
     drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
     residuals = [_without_local_mean(picture) for picture in (drawn, seen)]
     weight = blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
+    if beside is not None:
+        unit = template.scene.canvas[0] / seen.shape[1]
+        rows, columns = np.indices(seen.shape[:2])
+        points = (np.stack([columns, rows], -1) + 0.5) * unit * np.diag(affine[:, :2]) + affine[:, 2]
+        weight[_covers(beside, points)] = 0
     products = [
         (weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)
     ]
