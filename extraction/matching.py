@@ -23,6 +23,7 @@ MIDDLE: Final = ("back", "start", "guide")
 PAIRS: Final = (("left_shoulder", "right_shoulder"), ("left_trigger", "right_trigger"))
 QUALITY_PRICE: Final = 2.0  # of the logarithm of a region's quality
 UNMATCHED: Final = 3.5  # the price of a control without a region
+CONFIRMED: Final = 1.0  # is taken off for each further region that is where and what a group expects
 SIZE_USUAL: Final = -0.3  # natural logarithm: what lights up is smaller than what is drawn
 # Where the layout is right as it is: how far a control may be from its region, of its own size and of the box's width,
 # and how much larger or smaller (logarithms, as all that follow).
@@ -167,8 +168,9 @@ class _Poses:
         like: tuple[float, float],
     ) -> _Poses:
         """The ways that are worth it. larger: (p,) factor of sizes; like: its usual spread, and that of the members."""
-        fits = np.minimum(targets.costs(boxes, near, like[1]).min(-1, initial=UNMATCHED), UNMATCHED).sum(-1)
-        prices = fits + ((np.log(larger) - wider - SIZE_USUAL) / like[0]) ** 2
+        each = targets.costs(boxes, near, like[1]).min(-1, initial=UNMATCHED)
+        prices = each.sum(-1) - CONFIRMED * ((each < UNMATCHED).sum(-1) - 1)
+        prices += ((np.log(larger) - wider - SIZE_USUAL) / like[0]) ** 2
         nothing = UNMATCHED * boxes.shape[1]
         worth = prices < nothing
         return cls(boxes[worth], at[worth], wider[worth], near[worth], prices[worth], nothing)
