@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,25 +19,25 @@ from extraction.regions import Region
 from templates.controls import DPAD, STICKS, THUMB_OF
 from templates.scene import Box, Scene
 
-MIDDLE: Final = ("back", "start", "guide")
+SINGLE: Final = ("back", "start", "guide", "left_thumb", "right_thumb")
 PAIRS: Final = (("left_shoulder", "right_shoulder"), ("left_trigger", "right_trigger"))
 QUALITY_PRICE: Final = 2.0  # of the logarithm of a region's quality
+HELD: Final = 0.35  # of the frames, in which it is lit, cost 1: a button is up most of the time
 UNMATCHED: Final = 3.5  # the price of a control without a region
+LONELY: Final = 1.0  # of a region for a control that has no group
 CONFIRMED: Final = 1.0  # is taken off for each further region that is where and what a group expects
 SIZE_USUAL: Final = -0.3  # natural logarithm: what lights up is smaller than what is drawn
-# Where the layout is right as it is: how far a control may be from its region, of its own size and of the box's width,
-# and how much larger or smaller (logarithms, as all that follow).
-NEAR_OWN, NEAR_WIDTH, SIZE_SPREAD = 0.3, 0.03, 1.0
 # How far the layout may go as a whole, of the box's width, and how it may be stretched, with the usual.
 SHIFT, SHIFT_USUAL, STRETCH, STRETCH_USUAL, SQUEEZE = 0.12, 0.06, 0.25, 0.1, 0.2
-# A figure: how far it usually is from where the whole layout has it, of the width, how much wider it may be, with the
-# usual, and how much larger its members usually are. How far these are from their places, of the distance between
-# neighbours, and how unlike in size.
-FIGURE_SHIFT, FIGURE_WIDER, FIGURE_WIDER_USUAL, FIGURE_SIZE, FIGURE_NEAR, FIGURE_ALIKE = 0.04, 0.7, 0.3, 0.7, 0.2, 0.4
-# The same of a pair of shoulders, which are drawn in any size. Triggers stand about where the layout has them from the
-# bumpers or, at a price, beside them, nearer to the middle.
-PAIR_SHIFT, PAIR_SIZE, PAIR_NEAR, PAIR_ALIKE = 0.11, 2.0, 0.02, 0.4
-OFFSET_USUAL, OFFSET_LEAST, BESIDE, BESIDE_PRICE = 0.07, 0.03, 0.15, 2.0
+# A figure: how far it usually is from where the whole layout has it, of the width; how much wider it may be, with the
+# usual; how much larger its members usually are; how far these are from their places, of the distance of neighbours.
+FIGURE_SHIFT, FIGURE_WIDER, FIGURE_WIDER_USUAL, FIGURE_SIZE, FIGURE_NEAR = 0.04, 0.7, 0.3, 0.7, 0.2
+# A pair of shoulders: how far it usually goes, of the width, in what sizes (they are drawn in any), how far it is from
+# a mirror image, of the width, and how unlike the sizes of both pairs are.
+PAIR_SHIFT, PAIR_SIZE, PAIR_NEAR, PAIRS_SIZE = 0.11, 2.0, 0.03, 1.2
+# Of the width: how far triggers are from where the layout has them beside the bumpers, usually and at least. They may
+# be right beside them, too, nearer to the middle, at a price.
+OFFSET_USUAL, OFFSET_LEAST, BESIDE, BESIDE_PRICE = (0.07, 0.1), 0.03, 0.15, 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,21 +61,25 @@ def match_layout(regions: Sequence[Region], scene: Scene, size_wh: tuple[int, in
     groups = _figures(scene, {name for pair in pairs for name in pair})
     # In a box of other proportions a figure keeps its own.
     upright = [_array(scene.boxes[name] for name in names) * math.sqrt(scale.prod()) for names in groups]
-    figures = [_lay_figure(targets, drawn, width) for drawn in upright]
+    figures = [_lay_figure(targets, drawn) for drawn in upright]
     drawn = [_array(boxes[name] for name in names) for names in groups]
     stretch, shift, chosen = _fit_whole(figures, drawn, size_wh)
     boxes = {name: _move(box, stretch, shift) for name, box in boxes.items()}
-    costs = {}
-    for names, poses, pose in zip(groups, figures, chosen, strict=True):
-        if pose is not None:
-            boxes |= dict(zip(names, poses.boxes[pose], strict=True))
-            costs |= dict(zip(names, targets.costs(poses.boxes[pose], poses.near[pose], FIGURE_ALIKE), strict=True))
-    taken = _assign(costs)
-    posed = _fit_pairs(targets.without(taken.values()), [{name: boxes[name] for name in pair} for pair in pairs], width)
-    boxes |= posed
-    costs |= {name: targets.costs(box[None], PAIR_NEAR * width, PAIR_ALIKE)[0] for name, box in posed.items()}
-    lit = {name: regions[i] for name, i in _assign(costs).items()}
-    return Matched(_boxes(boxes, lit), lit)
+    posed = {
+        name: (poses.boxes[pose, i], targets.costs(poses.boxes[pose], poses.near[pose], FIGURE_ALIKE)[i])
+        for names, poses, pose in zip(groups, figures, chosen, strict=True)
+        if pose is not None
+        for i, name in enumerate(names)
+    }
+    taken = _assign({name: costs for name, (_, costs) in posed.items()})
+    # Of two figures on one region, as a button in the middle and a face button, one stays where the whole layout is.
+    kept = {name for names in groups if taken.keys() & names for name in names}
+    boxes |= {name: box for name, (box, _) in posed.items() if name in kept}
+    free = targets.without(taken.values())
+    shoulders = _fit_pairs(free, [{name: boxes[name] for name in pair} for pair in pairs], width)
+    taken |= _assign({name: free.costs(box[None], PAIR_NEAR * width, PAIR_ALIKE)[0] for name, box in shoulders.items()})
+    lit = {name: regions[i] for name, i in taken.items()}
+    return Matched(_boxes(boxes | shoulders, lit), lit)
 
 
 def match_in_place(regions: Sequence[Region], scene: Scene, boxes: Mapping[str, np.ndarray], width: int) -> Matched:
@@ -84,7 +88,7 @@ def match_in_place(regions: Sequence[Region], scene: Scene, boxes: Mapping[str, 
     costs = {}
     for name in buttons_in_place(scene):
         lit = _resized(boxes[name], math.exp(SIZE_USUAL))
-        costs[name] = targets.costs(lit[None], NEAR_OWN * _sizes(boxes[name]) + NEAR_WIDTH * width, SIZE_SPREAD)[0]
+        costs[name] = targets.costs(lit[None], NEAR_OWN * _sizes(boxes[name]) + NEAR_WIDTH * width, ALIKE_IN_PLACE)[0]
     lit = {name: regions[i] for name, i in _assign(costs).items()}
     return Matched(_boxes(boxes, lit), lit)
 
@@ -106,9 +110,22 @@ def _figures(scene: Scene, shoulders: Collection[str]) -> list[list[str]]:
     """The other buttons in groups: directions, face buttons with all that is among them, and those in the middle."""
     others = [name for name in buttons_in_place(scene) if name not in shoulders]
     directions = [name for name in others if name in DPAD]
-    middle = [[name] for name in others if name in MIDDLE]
-    face = [name for name in others if name not in DPAD + MIDDLE]
+    middle = [[name] for name in others if name in SINGLE]
+    face = [name for name in others if name not in DPAD + SINGLE]
     return [group for group in (directions, face, *middle) if group]
+
+
+class _Alike(NamedTuple):
+    """How much larger and how much wider for its height a region usually is than expected, natural logarithms."""
+
+    size: float
+    shape: float
+
+
+# Members of a figure may be turned; pairs are mirrored; and where the layout is right as it is, how far a control may be
+# from its region, of its own size and of the box's width.
+FIGURE_ALIKE, PAIR_ALIKE, ALIKE_IN_PLACE = _Alike(0.4, math.inf), _Alike(0.4, 0.5), _Alike(1.0, math.inf)
+NEAR_OWN, NEAR_WIDTH = 0.3, 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,8 +137,8 @@ class _Targets:
 
     @classmethod
     def of(cls, regions: Sequence[Region]) -> _Targets:
-        prices = -QUALITY_PRICE * np.log([region.quality for region in regions])
-        return cls(_array(region.box for region in regions), prices)
+        prices = [(region.lit.mean() / HELD) ** 2 - QUALITY_PRICE * math.log(region.quality) for region in regions]
+        return cls(_array(region.box for region in regions), np.array(prices))
 
     def without(self, taken: Iterable[int]) -> _Targets:
         """The same, some of which nobody may choose."""
@@ -129,15 +146,16 @@ class _Targets:
         prices[[*taken]] = np.inf
         return _Targets(self.boxes, prices)
 
-    def costs(self, boxes: np.ndarray, near: np.ndarray | float, alike: float) -> np.ndarray:
+    def costs(self, boxes: np.ndarray, near: np.ndarray | float, alike: _Alike) -> np.ndarray:
         """(..., n, 4) what should light up -> (..., n, m): how badly each region fits it.
 
-        By its place, where ``near`` (pixels, (..., ) or one for all) costs 1, by its size, and by its price.
+        By its place, where ``near`` (pixels, (...,) or one for all) costs 1, by size and shape, and by its price.
         """
         apart = np.square(_centres(boxes)[..., None, :] - _centres(self.boxes)).sum(-1)
         larger = np.log(_sizes(self.boxes) / _sizes(boxes)[..., None])
+        wider = np.log(_shapes(self.boxes) / _shapes(boxes)[..., None])
         place = apart / np.square(np.asarray(near))[..., None, None]
-        return np.asarray(place + (larger / alike) ** 2 + self.prices)
+        return np.asarray(place + (larger / alike.size) ** 2 + (wider / alike.shape) ** 2 + self.prices)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,13 +163,13 @@ class _Poses:
     """p ways to put n controls on regions, each with some region in the very place of some control.
 
     boxes: (p, n, 4), what should light up; at: (p, 2), the middle of a figure or how far a pair went, outwards and down;
-    wider: (p,), natural logarithm; near: (p,) how near a region should be, in pixels; prices: (p,), less than ``nothing``,
+    scale: (p,), natural logarithm, how much wider a figure or how much larger a pair is; near: (p,) how near a region should be, in pixels; prices: (p,), less than ``nothing``,
     which is that of no region at all.
     """
 
     boxes: np.ndarray
     at: np.ndarray
-    wider: np.ndarray
+    scale: np.ndarray
     near: np.ndarray
     prices: np.ndarray
     nothing: float
@@ -162,26 +180,26 @@ class _Poses:
         targets: _Targets,
         boxes: np.ndarray,
         at: np.ndarray,
-        wider: np.ndarray,
+        scale: np.ndarray,
         near: np.ndarray,
-        larger: np.ndarray,
-        like: tuple[float, float],
+        unusual: np.ndarray,
+        alike: _Alike,
     ) -> _Poses:
-        """The ways that are worth it. larger: (p,) factor of sizes; like: its usual spread, and that of the members."""
-        each = targets.costs(boxes, near, like[1]).min(-1, initial=UNMATCHED)
-        prices = each.sum(-1) - CONFIRMED * ((each < UNMATCHED).sum(-1) - 1)
-        prices += ((np.log(larger) - wider - SIZE_USUAL) / like[0]) ** 2
+        """The ways that are worth it. unusual: (p,), a price."""
+        each = targets.costs(boxes, near, alike).min(-1, initial=UNMATCHED)
+        prices = each.sum(-1) - CONFIRMED * ((each < UNMATCHED).sum(-1) - 1) + (LONELY if each.shape[1] == 1 else 0)
+        prices += unusual
         nothing = UNMATCHED * boxes.shape[1]
         worth = prices < nothing
-        return cls(boxes[worth], at[worth], wider[worth], near[worth], prices[worth], nothing)
+        return cls(boxes[worth], at[worth], scale[worth], near[worth], prices[worth], nothing)
 
 
-def _lay_figure(targets: _Targets, drawn: np.ndarray, width: float) -> _Poses:
+def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
     """Controls (n, 4) moved, in all widths, and in the size of a region, so that one of them is where a region is."""
     centres, sizes = _centres(drawn), _sizes(drawn)
     middle = centres.mean(0)
     apart = np.hypot(*np.moveaxis(centres[:, None] - centres, -1, 0))
-    pitch = apart[apart > 0].min(initial=width)
+    pitch = apart[apart > 0].min() if len(drawn) > 1 else sizes[0]
     widths = np.linspace(-FIGURE_WIDER, FIGURE_WIDER, 19) if len(drawn) > 1 else np.zeros(1)
     wider, member, region = (
         each.ravel() for each in np.meshgrid(widths, np.arange(len(drawn)), np.arange(len(targets.boxes)), indexing="ij")
@@ -191,7 +209,8 @@ def _lay_figure(targets: _Targets, drawn: np.ndarray, width: float) -> _Poses:
     larger = _sizes(targets.boxes)[region] / sizes[member]
     boxes = _boxes_at(at[:, None] + offsets, larger[:, None, None] * drawn[:, 2:])
     near = FIGURE_NEAR * pitch * np.exp(wider)
-    return _Poses.of(targets, boxes, at, wider, near, larger, (FIGURE_SIZE, FIGURE_ALIKE))
+    unusual = np.square((np.log(larger) - wider - SIZE_USUAL) / FIGURE_SIZE)
+    return _Poses.of(targets, boxes, at, wider, near, unusual, FIGURE_ALIKE)
 
 
 def _lay_pair(targets: _Targets, drawn: np.ndarray, outwards: np.ndarray, width: float) -> _Poses:
@@ -201,16 +220,17 @@ def _lay_pair(targets: _Targets, drawn: np.ndarray, outwards: np.ndarray, width:
     )
     sides = np.stack([outwards, np.ones(len(drawn))], 1)  # a move's signs
     moved = (_centres(targets.boxes)[region] - _centres(drawn)[member]) * sides[member]
-    larger = _sizes(targets.boxes)[region] / _sizes(drawn)[member]
-    boxes = _boxes_at(_centres(drawn) + moved[:, None] * sides, larger[:, None, None] * drawn[:, 2:])
+    larger = np.log(_sizes(targets.boxes)[region] / _sizes(drawn)[member])
+    boxes = _boxes_at(_centres(drawn) + moved[:, None] * sides, np.repeat(targets.boxes[region, None, 2:], len(drawn), 1))
     near = np.full(len(member), PAIR_NEAR * width)
-    return _Poses.of(targets, boxes, moved, np.zeros(len(member)), near, larger, (PAIR_SIZE, PAIR_ALIKE))
+    unusual = np.square((larger - SIZE_USUAL) / PAIR_SIZE)
+    return _Poses.of(targets, boxes, moved, larger, near, unusual, PAIR_ALIKE)
 
 
 def _fit_whole(
     figures: Sequence[_Poses], drawn: Sequence[np.ndarray], size_wh: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, list[int | None]]:
-    """How to stretch the layout, and then to shift it, (2,) each, so that all figures (n, 4) have good poses near by.
+    """How to stretch the layout, and then to shift it, (2,) each, so that all figures have good poses near by.
 
     And which poses; None for a figure that is nowhere.
     """
@@ -226,7 +246,7 @@ def _fit_whole(
         each = []
         for poses, middle in zip(figures, middles, strict=True):
             off = (poses.at - (middle * stretch + moves)[:, None]) / (FIGURE_SHIFT * width)
-            wider = (poses.wider - log.mean()) / FIGURE_WIDER_USUAL
+            wider = (poses.scale - log.mean()) / FIGURE_WIDER_USUAL
             each.append(np.square(off).sum(-1) + wider**2 + poses.prices)
             cost += each[-1].min(1, initial=poses.nothing)
         if cost.min() < best:
@@ -245,7 +265,7 @@ def _fit_pairs(targets: _Targets, pairs: Sequence[Mapping[str, np.ndarray]], wid
     bumpers, triggers = went[0][:, None], went[1][None]
     bumpers, triggers = np.where(np.isnan(bumpers), triggers, bumpers), np.where(np.isnan(triggers), bumpers, triggers)
     costs = np.add.outer(*(np.append(each.prices, each.nothing) for each in poses))
-    costs[:-1, :-1] += _price_offset((triggers - bumpers)[:-1, :-1] / width, _offset(*pairs) / width)
+    costs[:-1, :-1] += np.square(np.subtract.outer(poses[0].scale, poses[1].scale) / PAIRS_SIZE) + _price_offset((triggers - bumpers)[:-1, :-1] / width, _offset(*pairs) / width)
     costs += np.nan_to_num(np.square((bumpers + triggers) / 2 / (PAIR_SHIFT * width)).sum(-1))
     best = np.unravel_index(int(costs.argmin()), costs.shape)
     placed: dict[str, np.ndarray] = {}
@@ -331,6 +351,11 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
 def _sizes(boxes: np.ndarray) -> np.ndarray:
     """(..., 4) -> (...), the geometric mean of the sides."""
     return np.asarray(np.sqrt(np.maximum(boxes[..., 2] * boxes[..., 3], 1)))
+
+
+def _shapes(boxes: np.ndarray) -> np.ndarray:
+    """(..., 4) -> (...), width for height."""
+    return np.asarray(np.maximum(boxes[..., 2], 1) / np.maximum(boxes[..., 3], 1))
 
 
 def _array(boxes: Iterable[Sequence[float] | np.ndarray]) -> np.ndarray:
