@@ -61,20 +61,21 @@ def match_layout(regions: Sequence[Region], scene: Scene, size_wh: tuple[int, in
     groups = _figures(scene, {name for pair in pairs for name in pair})
     # In a box of other proportions a figure keeps its own.
     upright = [_array(scene.boxes[name] for name in names) * math.sqrt(scale.prod()) for names in groups]
-    figures = [_lay_figure(targets, drawn) for drawn in upright]
-    drawn = [_array(boxes[name] for name in names) for names in groups]
-    stretch, shift, chosen = _fit_whole(figures, drawn, size_wh)
+    poses = {tuple(names): _lay_figure(targets, drawn) for names, drawn in zip(groups, upright, strict=True)}
+    while True:
+        stretch, shift, chosen = _fit_whole(poses, boxes, size_wh)
+        costs = {}
+        for names, at in chosen.items():
+            rows = targets.costs(poses[names].boxes[at], poses[names].near[at], FIGURE_ALIKE)
+            costs |= dict(zip(names, rows, strict=True))
+        taken = _assign(costs)
+        robbed = [names for names in chosen if not taken.keys() & set(names)]
+        if not robbed:
+            break
+        # Two figures went to one region, as a button in the middle and a face button: one of them is elsewhere.
+        poses |= {names: poses[names].none() for names in robbed}
     boxes = {name: _move(box, stretch, shift) for name, box in boxes.items()}
-    posed = {
-        name: (poses.boxes[pose, i], targets.costs(poses.boxes[pose], poses.near[pose], FIGURE_ALIKE)[i])
-        for names, poses, pose in zip(groups, figures, chosen, strict=True)
-        if pose is not None
-        for i, name in enumerate(names)
-    }
-    taken = _assign({name: costs for name, (_, costs) in posed.items()})
-    # Of two figures on one region, as a button in the middle and a face button, one stays where the whole layout is.
-    kept = {name for names in groups if taken.keys() & names for name in names}
-    boxes |= {name: box for name, (box, _) in posed.items() if name in kept}
+    boxes |= {name: box for names, at in chosen.items() for name, box in zip(names, poses[names].boxes[at], strict=True)}
     free = targets.without(taken.values())
     shoulders = _fit_pairs(free, [{name: boxes[name] for name in pair} for pair in pairs], width)
     taken |= _assign({name: free.costs(box[None], PAIR_NEAR * width, PAIR_ALIKE)[0] for name, box in shoulders.items()})
@@ -193,6 +194,10 @@ class _Poses:
         worth = prices < nothing
         return cls(boxes[worth], at[worth], scale[worth], near[worth], prices[worth], nothing)
 
+    def none(self) -> _Poses:
+        """No way at all."""
+        return _Poses(self.boxes[:0], self.at[:0], self.scale[:0], self.near[:0], self.prices[:0], self.nothing)
+
 
 def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
     """Controls (n, 4) moved, in all widths, and in the size of a region, so that one of them is where a region is."""
@@ -228,31 +233,31 @@ def _lay_pair(targets: _Targets, drawn: np.ndarray, outwards: np.ndarray, width:
 
 
 def _fit_whole(
-    figures: Sequence[_Poses], drawn: Sequence[np.ndarray], size_wh: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, list[int | None]]:
+    figures: Mapping[tuple[str, ...], _Poses], boxes: Mapping[str, np.ndarray], size_wh: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, dict[tuple[str, ...], int]]:
     """How to stretch the layout, and then to shift it, (2,) each, so that all figures have good poses near by.
 
-    And which poses; None for a figure that is nowhere.
+    And which poses these are, of the figures that have one.
     """
     width = size_wh[0]
     steps, logs = np.linspace(-SHIFT, SHIFT, 13), np.linspace(-STRETCH, STRETCH, 7)
     shifts = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-    middles = [_centres(boxes).mean(0) for boxes in drawn]
-    best, found = math.inf, (np.ones(2), np.zeros(2), [None] * len(figures))
+    middles = {names: _centres(_array(boxes[name] for name in names)).mean(0) for names in figures}
+    best, found = math.inf, (np.ones(2), np.zeros(2), {})
     for log in (np.array((x, y)) for x in logs for y in logs if abs(x - y) < SQUEEZE):
         stretch = np.exp(log)
         moves = np.array(size_wh) / 2 * (1 - stretch) + shifts * width
         cost = np.square(shifts / SHIFT_USUAL).sum(1) + np.square(log / STRETCH_USUAL).sum()
-        each = []
-        for poses, middle in zip(figures, middles, strict=True):
-            off = (poses.at - (middle * stretch + moves)[:, None]) / (FIGURE_SHIFT * width)
+        prices = {}
+        for names, poses in figures.items():
+            off = (poses.at - (middles[names] * stretch + moves)[:, None]) / (FIGURE_SHIFT * width)
             wider = (poses.scale - log.mean()) / FIGURE_WIDER_USUAL
-            each.append(np.square(off).sum(-1) + wider**2 + poses.prices)
-            cost += each[-1].min(1, initial=poses.nothing)
+            prices[names] = np.square(off).sum(-1) + wider**2 + poses.prices
+            cost += prices[names].min(1, initial=poses.nothing)
         if cost.min() < best:
-            best, i = cost.min(), int(cost.argmin())
-            rows = [(prices[i], poses.nothing) for prices, poses in zip(each, figures, strict=True)]
-            found = stretch, moves[i], [int(row.argmin()) if row.min(initial=no) < no else None for row, no in rows]
+            best, i = float(cost.min()), int(cost.argmin())
+            worth = [names for names in figures if prices[names][i].min(initial=math.inf) < figures[names].nothing]
+            found = stretch, moves[i], {names: int(prices[names][i].argmin()) for names in worth}
     return found
 
 

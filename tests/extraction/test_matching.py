@@ -70,7 +70,7 @@ def test_face_buttons_nearer_together_or_farther_apart_stay_a_figure(wider: floa
         name: (x + (left + w / 2 - x) * wider - w / 2, y + (top + h / 2 - y) * wider - h / 2, w, h)
         for name, (left, top, w, h) in lit.items()
     }
-    assert match("dualshock_2", lit) == pytest.approx(lit)
+    assert match("dualshock_2", lit) == lit
 
 
 def test_what_fits_no_figure_does_not_push_buttons_aside() -> None:
@@ -78,7 +78,7 @@ def test_what_fits_no_figure_does_not_push_buttons_aside() -> None:
     lit = places("dualshock_2", "south", "west", "north", "dpad_left", "dpad_down", "dpad_right")
     x, y, w, h = lit["north"]
     game = [region((x - 30, y - 14, w * 1.6, h * 0.7), 0.7), region((x + 34, y - 20, w * 0.6, h * 1.6), 0.7)]
-    assert match("dualshock_2", lit, *game) == lit
+    assert match("dualshock_2", lit, *game).items() >= lit.items()
 
 
 def test_triggers_right_beside_the_bumpers_are_nearer_to_the_middle() -> None:
