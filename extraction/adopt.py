@@ -19,7 +19,8 @@ import numpy as np
 from extraction.extract import make_video_id
 from extraction.layout import fit_layout, measure_activity, read_crops
 from extraction.records import SourceError
-from extraction.regions import Matched, Region, buttons_in_place, find_regions
+from extraction.matching import Matched, buttons_in_place
+from extraction.regions import Region, find_regions
 from templates.catalogue import Template, files_of, slug
 from templates.controls import STICKS, THUMB_OF
 from templates.importers.skin import encode_png

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from extraction.records import SourceError
-from extraction.regions import Matched, Region, match_in_place, match_layout
+from extraction.matching import Matched, match_in_place, match_layout
+from extraction.regions import Region
 from extraction.video import VideoReader
 from templates.catalogue import Template
 from templates.controls import DPAD
