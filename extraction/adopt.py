@@ -18,8 +18,8 @@ import numpy as np
 
 from extraction.extract import make_video_id
 from extraction.layout import fit_layout, measure_activity, read_crops
-from extraction.records import SourceError
 from extraction.matching import Matched, buttons_in_place
+from extraction.records import SourceError
 from extraction.regions import Region, find_regions
 from templates.catalogue import Template, files_of, slug
 from templates.controls import STICKS, THUMB_OF

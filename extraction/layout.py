@@ -15,8 +15,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from extraction.records import SourceError
 from extraction.matching import Matched, match_in_place, match_layout
+from extraction.records import SourceError
 from extraction.regions import Region
 from extraction.video import VideoReader
 from templates.catalogue import Template
