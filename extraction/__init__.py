@@ -32,6 +32,7 @@ onsets      when presses begin and end
 trust       whether confidence tells how often a frame is right
 score       readings against a log
 offset      how many frames the overlay lags behind a log
-regions     a box of a video -> what lights up in it, and which buttons that is
+regions     a box of a video -> what lights up in it
+matching    what lights up -> which buttons that is, by a family's layout
 adopt       a video that shows an unknown skin -> a template
 """

@@ -21,6 +21,15 @@ from templates.scene import Box, Scene
 
 SINGLE: Final = ("back", "start", "guide", "left_thumb", "right_thumb")
 PAIRS: Final = (("left_shoulder", "right_shoulder"), ("left_trigger", "right_trigger"))
+
+
+class _Alike(NamedTuple):
+    """How much larger and how much wider for its height a region usually is than expected, natural logarithms."""
+
+    size: float
+    shape: float
+
+
 QUALITY_PRICE: Final = 2.0  # of the logarithm of a region's quality
 HELD: Final = 0.35  # of the frames, in which it is lit, cost 1: a button is up most of the time
 UNMATCHED: Final = 3.5  # the price of a control without a region
@@ -39,6 +48,13 @@ PAIR_SHIFT, PAIR_SIZE, PAIR_NEAR, PAIRS_SIZE = 0.11, 2.0, 0.03, 1.2
 # be right beside them, too, nearer to the middle, at a price.
 OFFSET_USUAL, OFFSET_LEAST, BESIDE, BESIDE_PRICE = (0.07, 0.1), 0.03, 0.15, 1.0
 
+# Members of a figure may be turned, pairs are mirrored. Where the layout is right as it is, how far a control may be
+# from its region, of its own size and of the box's width.
+FIGURE_ALIKE, PAIR_ALIKE, ALIKE_IN_PLACE = _Alike(0.4, math.inf), _Alike(0.4, 0.5), _Alike(1.0, math.inf)
+NEAR_OWN, NEAR_WIDTH = 0.3, 0.03
+
+_Names = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
@@ -56,26 +72,13 @@ def match_layout(regions: Sequence[Region], scene: Scene, size_wh: tuple[int, in
     width = size_wh[0]
     scale = np.array(size_wh) / scene.canvas
     boxes = {name: np.array(box) * np.tile(scale, 2) for name, box in scene.boxes.items()}
-    targets = _Targets.of(regions)
-    pairs = _shoulders_on_top(scene)
-    groups = _figures(scene, {name for pair in pairs for name in pair})
-    # In a box of other proportions a figure keeps its own.
-    upright = [_array(scene.boxes[name] for name in names) * math.sqrt(scale.prod()) for names in groups]
-    poses = {tuple(names): _lay_figure(targets, drawn) for names, drawn in zip(groups, upright, strict=True)}
-    while True:
-        stretch, shift, chosen = _fit_whole(poses, boxes, size_wh)
-        costs = {}
-        for names, at in chosen.items():
-            rows = targets.costs(poses[names].boxes[at], poses[names].near[at], FIGURE_ALIKE)
-            costs |= dict(zip(names, rows, strict=True))
-        taken = _assign(costs)
-        robbed = [names for names in chosen if not taken.keys() & set(names)]
-        if not robbed:
-            break
-        # Two figures went to one region, as a button in the middle and a face button: one of them is elsewhere.
-        poses |= {names: poses[names].none() for names in robbed}
-    boxes = {name: _move(box, stretch, shift) for name, box in boxes.items()}
-    boxes |= {name: box for names, at in chosen.items() for name, box in zip(names, poses[names].boxes[at], strict=True)}
+    targets, pairs = _Targets.of(regions), _shoulders_on_top(scene)
+    figures = {
+        # In a box of other proportions a figure keeps its own.
+        names: _lay_figure(targets, _array(scene.boxes[name] for name in names) * math.sqrt(scale.prod()))
+        for names in _figures(scene, {name for pair in pairs for name in pair})
+    }
+    boxes, taken = _put_figures(targets, figures, boxes, size_wh)
     free = targets.without(taken.values())
     shoulders = _fit_pairs(free, [{name: boxes[name] for name in pair} for pair in pairs], width)
     taken |= _assign({name: free.costs(box[None], PAIR_NEAR * width, PAIR_ALIKE)[0] for name, box in shoulders.items()})
@@ -88,8 +91,10 @@ def match_in_place(regions: Sequence[Region], scene: Scene, boxes: Mapping[str, 
     targets = _Targets.of(regions)
     costs = {}
     for name in buttons_in_place(scene):
-        lit = _resized(boxes[name], math.exp(SIZE_USUAL))
-        costs[name] = targets.costs(lit[None], NEAR_OWN * _sizes(boxes[name]) + NEAR_WIDTH * width, ALIKE_IN_PLACE)[0]
+        smaller = _boxes_at(_centres(boxes[name]), boxes[name][2:] * math.exp(SIZE_USUAL))
+        costs[name] = targets.costs(smaller[None], NEAR_OWN * _sizes(boxes[name]) + NEAR_WIDTH * width, ALIKE_IN_PLACE)[
+            0
+        ]
     lit = {name: regions[i] for name, i in _assign(costs).items()}
     return Matched(_boxes(boxes, lit), lit)
 
@@ -107,26 +112,12 @@ def _shoulders_on_top(scene: Scene) -> list[list[str]]:
     return [[name for name in pair if middles.get(name, top) < top] for pair in PAIRS]
 
 
-def _figures(scene: Scene, shoulders: Collection[str]) -> list[list[str]]:
-    """The other buttons in groups: directions, face buttons with all that is among them, and those in the middle."""
+def _figures(scene: Scene, shoulders: Collection[str]) -> list[_Names]:
+    """The other buttons in groups: directions, face buttons with all that is among them, and single ones."""
     others = [name for name in buttons_in_place(scene) if name not in shoulders]
-    directions = [name for name in others if name in DPAD]
-    middle = [[name] for name in others if name in SINGLE]
-    face = [name for name in others if name not in DPAD + SINGLE]
-    return [group for group in (directions, face, *middle) if group]
-
-
-class _Alike(NamedTuple):
-    """How much larger and how much wider for its height a region usually is than expected, natural logarithms."""
-
-    size: float
-    shape: float
-
-
-# Members of a figure may be turned; pairs are mirrored; and where the layout is right as it is, how far a control may be
-# from its region, of its own size and of the box's width.
-FIGURE_ALIKE, PAIR_ALIKE, ALIKE_IN_PLACE = _Alike(0.4, math.inf), _Alike(0.4, 0.5), _Alike(1.0, math.inf)
-NEAR_OWN, NEAR_WIDTH = 0.3, 0.03
+    directions = tuple(name for name in others if name in DPAD)
+    face = tuple(name for name in others if name not in DPAD + SINGLE)
+    return [group for group in (directions, face, *((name,) for name in others if name in SINGLE)) if group]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,9 +154,9 @@ class _Targets:
 class _Poses:
     """p ways to put n controls on regions, each with some region in the very place of some control.
 
-    boxes: (p, n, 4), what should light up; at: (p, 2), the middle of a figure or how far a pair went, outwards and down;
-    scale: (p,), natural logarithm, how much wider a figure or how much larger a pair is; near: (p,) how near a region should be, in pixels; prices: (p,), less than ``nothing``,
-    which is that of no region at all.
+    boxes: (p, n, 4), what should light up. at: (p, 2), the middle of a figure; how far a pair went, outwards and down.
+    scale: (p,), natural logarithm, how much wider a figure is, how much larger a pair. near: (p,), how near a region
+    should be, in pixels. prices: (p,), less than ``nothing``, that of no region at all.
     """
 
     boxes: np.ndarray
@@ -207,7 +198,7 @@ def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
     pitch = apart[apart > 0].min() if len(drawn) > 1 else sizes[0]
     widths = np.linspace(-FIGURE_WIDER, FIGURE_WIDER, 19) if len(drawn) > 1 else np.zeros(1)
     wider, member, region = (
-        each.ravel() for each in np.meshgrid(widths, np.arange(len(drawn)), np.arange(len(targets.boxes)), indexing="ij")
+        each.ravel() for each in np.meshgrid(widths, *map(np.arange, (len(drawn), len(targets.boxes))), indexing="ij")
     )
     offsets = np.exp(wider)[:, None, None] * (centres - middle)
     at = _centres(targets.boxes)[region] - offsets[np.arange(len(wider)), member]
@@ -221,20 +212,41 @@ def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
 def _lay_pair(targets: _Targets, drawn: np.ndarray, outwards: np.ndarray, width: float) -> _Poses:
     """Controls (n, 4) moved in mirror image, and in the size of a region, so that one of them is where a region is."""
     member, region = (
-        each.ravel() for each in np.meshgrid(np.arange(len(drawn)), np.arange(len(targets.boxes)), indexing="ij")
+        each.ravel() for each in np.meshgrid(*map(np.arange, (len(drawn), len(targets.boxes))), indexing="ij")
     )
     sides = np.stack([outwards, np.ones(len(drawn))], 1)  # a move's signs
     moved = (_centres(targets.boxes)[region] - _centres(drawn)[member]) * sides[member]
     larger = np.log(_sizes(targets.boxes)[region] / _sizes(drawn)[member])
-    boxes = _boxes_at(_centres(drawn) + moved[:, None] * sides, np.repeat(targets.boxes[region, None, 2:], len(drawn), 1))
+    sizes = np.repeat(targets.boxes[region, None, 2:], len(drawn), 1)
+    boxes = _boxes_at(_centres(drawn) + moved[:, None] * sides, sizes)
     near = np.full(len(member), PAIR_NEAR * width)
     unusual = np.square((larger - SIZE_USUAL) / PAIR_SIZE)
     return _Poses.of(targets, boxes, moved, larger, near, unusual, PAIR_ALIKE)
 
 
+def _put_figures(
+    targets: _Targets, figures: Mapping[_Names, _Poses], boxes: Mapping[str, np.ndarray], size_wh: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Boxes (4,) of a layout where its figures light up, and the regions that their members take."""
+    stretch, shift, chosen = _fit_whole(figures, boxes, size_wh)
+    placed = {name: _move(box, stretch, shift) for name, box in boxes.items()}
+    costs: dict[str, np.ndarray] = {}
+    for names, i in chosen.items():
+        members, near = figures[names].boxes[i], figures[names].near[i]
+        placed |= dict(zip(names, members, strict=True))
+        costs |= dict(zip(names, targets.costs(members, near, FIGURE_ALIKE), strict=True))
+    taken = _assign(costs)
+    robbed = [names for names in chosen if not taken.keys() & set(names)]
+    if not robbed:
+        return placed, taken
+    # Two figures went to one region, as a button in the middle and a face button: one of them is elsewhere.
+    left = {names: poses.none() if names in robbed else poses for names, poses in figures.items()}
+    return _put_figures(targets, left, boxes, size_wh)
+
+
 def _fit_whole(
-    figures: Mapping[tuple[str, ...], _Poses], boxes: Mapping[str, np.ndarray], size_wh: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, dict[tuple[str, ...], int]]:
+    figures: Mapping[_Names, _Poses], boxes: Mapping[str, np.ndarray], size_wh: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, dict[_Names, int]]:
     """How to stretch the layout, and then to shift it, (2,) each, so that all figures have good poses near by.
 
     And which poses these are, of the figures that have one.
@@ -243,7 +255,8 @@ def _fit_whole(
     steps, logs = np.linspace(-SHIFT, SHIFT, 13), np.linspace(-STRETCH, STRETCH, 7)
     shifts = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     middles = {names: _centres(_array(boxes[name] for name in names)).mean(0) for names in figures}
-    best, found = math.inf, (np.ones(2), np.zeros(2), {})
+    best = math.inf
+    found: tuple[np.ndarray, np.ndarray, dict[_Names, int]] = np.ones(2), np.zeros(2), {}
     for log in (np.array((x, y)) for x in logs for y in logs if abs(x - y) < SQUEEZE):
         stretch = np.exp(log)
         moves = np.array(size_wh) / 2 * (1 - stretch) + shifts * width
@@ -270,7 +283,8 @@ def _fit_pairs(targets: _Targets, pairs: Sequence[Mapping[str, np.ndarray]], wid
     bumpers, triggers = went[0][:, None], went[1][None]
     bumpers, triggers = np.where(np.isnan(bumpers), triggers, bumpers), np.where(np.isnan(triggers), bumpers, triggers)
     costs = np.add.outer(*(np.append(each.prices, each.nothing) for each in poses))
-    costs[:-1, :-1] += np.square(np.subtract.outer(poses[0].scale, poses[1].scale) / PAIRS_SIZE) + _price_offset((triggers - bumpers)[:-1, :-1] / width, _offset(*pairs) / width)
+    costs[:-1, :-1] += np.square(np.subtract.outer(poses[0].scale, poses[1].scale) / PAIRS_SIZE)
+    costs[:-1, :-1] += _price_offset((triggers - bumpers)[:-1, :-1] / width, _offset(*pairs) / width)
     costs += np.nan_to_num(np.square((bumpers + triggers) / 2 / (PAIR_SHIFT * width)).sum(-1))
     best = np.unravel_index(int(costs.argmin()), costs.shape)
     placed: dict[str, np.ndarray] = {}
@@ -278,7 +292,8 @@ def _fit_pairs(targets: _Targets, pairs: Sequence[Mapping[str, np.ndarray]], wid
         if i < len(each.prices):
             placed |= dict(zip(pair, each.boxes[i], strict=True))
         elif not np.isnan(move).any():
-            placed |= {name: box + [side * move[0], move[1], 0, 0] for side, (name, box) in zip(sides, pair.items(), strict=True)}
+            sideways = zip(pair.items(), sides * move[0], strict=True)
+            placed |= {name: box + np.array([x, move[1], 0, 0]) for (name, box), x in sideways}
     return placed
 
 
@@ -293,7 +308,7 @@ def _offset(bumpers: Mapping[str, np.ndarray], triggers: Mapping[str, np.ndarray
 
 
 def _price_offset(further: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The price of triggers that are further (..., 2) from their bumpers than ``drawn`` (2,), in shares of the width."""
+    """The price of triggers that are further (..., 2) from the bumpers than ``drawn`` (2,), in shares of the width."""
     if not drawn.any():
         return np.zeros(further.shape[:-1])
     offset = drawn + further
@@ -305,7 +320,7 @@ def _price_offset(further: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 
 
 def _assign(costs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The cheapest choice of a column of its own for each control's (m,) costs; without those for whom none is worth it.
+    """The cheapest choice of a column of its own for each control's (m,) costs, for those to whom one is worth it.
 
     An assignment is a transport of ones, which OpenCV's earth mover's distance solves.
     """
@@ -319,9 +334,9 @@ def _assign(costs: Mapping[str, np.ndarray]) -> dict[str, int]:
     none = np.full((len(rows), len(rows)), UNMATCHED)
     choices = np.minimum(np.concatenate([rows[:, near], none], 1), 2 * UNMATCHED).astype(np.float32)
     each, any_of = (np.ones((count, 1), np.float32) for count in choices.shape)
-    flow = np.asarray(cv2.EMD(each, any_of, cv2.DIST_USER, cost=choices)[2])
-    chosen = flow.argmax(1)
-    return {name: int(near[i]) for name, i, row in zip(costs, chosen, choices, strict=True) if i < len(near) and row[i] < UNMATCHED}
+    chosen = np.asarray(cv2.EMD(each, any_of, cv2.DIST_USER, cost=choices)[2]).argmax(1)
+    worth = (chosen < len(near)) & (choices[np.arange(len(rows)), chosen] < UNMATCHED)
+    return {name: int(near[i]) for name, i, some in zip(costs, chosen, worth, strict=True) if some}
 
 
 def _boxes(boxes: Mapping[str, np.ndarray], lit: Mapping[str, Region]) -> dict[str, Box]:
@@ -336,11 +351,6 @@ def _boxes(boxes: Mapping[str, np.ndarray], lit: Mapping[str, Region]) -> dict[s
 def _move(boxes: np.ndarray, stretch: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Boxes (..., 4) stretched about the origin and shifted."""
     return np.concatenate(np.broadcast_arrays(boxes[..., :2] * stretch + shift, boxes[..., 2:] * stretch), -1)
-
-
-def _resized(box: np.ndarray, factor: float) -> np.ndarray:
-    """A box (4,) about the same middle."""
-    return _boxes_at(_centres(box), box[2:] * factor)
 
 
 def _boxes_at(centres: np.ndarray, sizes: np.ndarray) -> np.ndarray:

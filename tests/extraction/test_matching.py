@@ -59,13 +59,13 @@ def test_a_layout_moves_with_what_lights_up() -> None:
     assert {name: found.box for name, found in matched.regions.items()} == lit
     drawn = places("xbox_360", "start")["start"]
     x, _, w, _ = matched.boxes["start"]
-    assert x + w / 2 == pytest.approx(drawn[0] + drawn[2] / 2 - 14, abs=4), "a button that never lights up goes with them"
+    assert x + w / 2 == pytest.approx(drawn[0] + drawn[2] / 2 - 14, abs=4), "start goes along"
 
 
 @pytest.mark.parametrize("wider", [0.7, 1.5])
 def test_face_buttons_nearer_together_or_farther_apart_stay_a_figure(wider: float) -> None:
     lit = places("dualshock_2", *FACE)
-    x, y = (np.mean([box[i] + box[i + 2] / 2 for box in lit.values()]) for i in (0, 1))
+    x, y = (float(np.mean([box[i] + box[i + 2] / 2 for box in lit.values()])) for i in (0, 1))
     lit = {
         name: (x + (left + w / 2 - x) * wider - w / 2, y + (top + h / 2 - y) * wider - h / 2, w, h)
         for name, (left, top, w, h) in lit.items()
