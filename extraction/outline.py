@@ -87,10 +87,8 @@ def fit_window(box_xywh: Box, median: np.ndarray) -> Box:
     """
     x, y, w, h = box_xywh
     unit = w / COMPARED_WIDTH
-    across, down = (
-        np.abs(edges)
-        for edges in _edges_of(_cut_around(median, np.array([[1, 0, x], [0, 1, y]]), np.array([w, h])), LEVELS[-1][0])
-    )
+    seen = _cut_around(median, np.array([[1, 0, x], [0, 1, y]]), np.array([w, h]))
+    across, down = (np.abs(edges) for edges in _edges_of(seen, LEVELS[-1][0]))
     rough = np.hypot(across, down) > STEEP
     # Turned, so that each side is once the upper one.
     left, top, right, bottom = (

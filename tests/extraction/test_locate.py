@@ -13,7 +13,7 @@ import pytest
 from extraction.features import SIFT, Features
 from extraction.locate import Found, locate, locate_near, place_by_hand
 from extraction.look import LEAST_OPACITY
-from extraction.outline import Outline
+from extraction.outline import Outline, outline_box
 from extraction.propose import Proposal
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
@@ -177,13 +177,16 @@ def test_a_skin_with_another_body_has_the_box_of_that_if_it_is_clear_and_looked_
     assert ("--box 910,495,230,150 --family dualsense" in found.detail) != believed
 
 
-def test_a_skin_in_a_window_of_its_own_has_the_box_of_that() -> None:
-    frames = moving_game(10)
+def test_a_skin_in_a_window_of_its_own_has_the_box_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extraction.locate.measure_limit", lambda *_: 0.2)  # other colours than the drawing's
+    name, frames = "dualsense/own", moving_game(10)
+    scale = 230 / library()[name].scene.canvas[0]
+    x, y, w, h = map(round, outline_box(library()[name], np.array([[scale, 0, 900], [0, scale, 500]])))
     for frame in frames:
-        frame[460:690, 897:1133] = 0
-        put(frame, library()["dualsense/own"], 900, 500, 230)
+        frame[y - 30 : y + h + 30, x : x + w] = 0
+        put(frame, library()[name], 900, 500, 230)
     [place] = find_near(frames, (910, 495, 230, 150)).placements
-    assert side_error(place.box_xywh, (897, 460, 236, 230)) <= 5
+    assert side_error(place.box_xywh, (x, y - 30, w, h + 60)) <= 5
 
 
 def test_no_frames_is_a_reason_of_its_own() -> None:

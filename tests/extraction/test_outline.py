@@ -68,6 +68,7 @@ PAD = (500, 300, 260, 160)
     ("window", "found"),
     [
         ((498, 270, 264, 215), True),  # above and below
+        ((465, 300, 330, 160), True),  # on both sides
         ((500, 300, 260, 160), True),  # none
         ((0, 270, 1280, 215), False),  # a band of the game, that goes on beyond the pad
         ((500, 150, 260, 450), False),  # farther away than a window reaches
