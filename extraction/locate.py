@@ -32,8 +32,8 @@ from extraction.features import (
     nearest_still,
 )
 from extraction.look import COMPARED_WIDTH, LEAST_OPACITY, blurred, measure_limit, measure_look, overlaid
-from extraction.outline import fit_outline
-from extraction.propose import overlap
+from extraction.outline import fit_outline, fit_window
+from extraction.propose import SUSPECTED, Proposal, overlap
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier, clip_box, covered_box, cut_out
 from extraction.spans import (
@@ -71,6 +71,8 @@ NEAR_AROUND: Final = 1.6  # times the box: what is looked at near it
 NEAR_SHAPE: Final = 0.75  # height by width of that
 SEEN: Final = 0.3  # of the corners of a drawing, or of all of its family's together
 SAME_PLACE: Final = 0.6  # IoU with the box near which it was looked for
+SURELY_THERE: Final = 0.8  # of such an outline's agreement, that was there before; what is nearly there is in doubt
+CLEAR: Final = 0.64  # of the outline of a drawing that only resembles what is there: of it, that lies on edges
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,34 +109,26 @@ def locate(
     min_inliers: int = 20,
     frame_at: FrameAt | None = None,
     features: Features = SIFT,
-    near: Sequence[Box] = (),
 ) -> Found:
     """Find the overlays in frames sampled from one video, (pts_s, (H, W, 3) uint8 RGB), and when they are there.
 
     All frames are looked at together. Only where some do not show what was found, or nothing was, stretches of them
     are looked at by themselves. ``frame_at`` gives the video's other frames, to find the times of changes.
-
-    near: boxes in pixels of the frames. Where there are some, one overlay is looked for, near these alone and more
-    closely, as is one whose skin only resembles a drawing: its placement has a limit of 0 and a box of its own.
     """
     if not frames:
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
-    times_s, rgbs = [pts_s for pts_s, _ in frames], [rgb for _, rgb in frames]
+    rgbs = [rgb for _, rgb in frames]
     pictures = np.stack([_shrink(rgb) for rgb in rgbs])
     shrink = pictures.shape[2] / rgbs[0].shape[1]
     median = median_of(pictures)
-    if near:
-        places = [_scaled(box, shrink) for box in near]
-        good, judged = _find_near(places, templates, median, min_inliers, features)
-    else:
-        for still in look_for_still(list(pictures), median, features):
-            good, judged = _find_all(still, templates, median, min_inliers, features)
-            if good:
-                break
+    for still in look_for_still(list(pictures), median, features):
+        good, judged = _find_all(still, templates, median, min_inliers, features)
+        if good:
+            break
     everywhere = np.ones(len(frames), bool)
     tracks = [follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, everywhere) for fit in good]
     seen_before: set[tuple[int, int]] = set()
-    while not near and (left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]):
+    while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
         seen_before.update(left)
         for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers, features):
             new = follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, found_in)
@@ -145,39 +139,78 @@ def locate(
     tracks = settle_overlaps(tracks)
     if not tracks:
         return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
+    shown = [median if track.visible.all() else median_of(pictures[track.visible]) for track in tracks]
+    whole = [_placement_of(track, rgbs, seen, templates) for track, seen in zip(tracks, shown, strict=True)]
+    return Found(_in_time(whole, tracks, frames, frame_at), None, "")
+
+
+def locate_near(
+    frames: Sequence[tuple[float, np.ndarray]],
+    templates: Mapping[str, Template],
+    proposals: Sequence[Proposal],
+    *,
+    min_inliers: int = 20,
+    frame_at: FrameAt | None = None,
+    features: Features = SIFT,
+) -> Found:
+    """Find one overlay near places that look like a pad, closely, in the frames of ``locate``.
+
+    A skin that only resembles a drawing is found, too. Where its body is another one, it must be there from the first
+    frame to the last; its placement has a limit of 0 and a box of its own. Where nothing is placed, but a pad is
+    suspected, by its looks or by drawings that are seen there, the reason is UNKNOWN_SKIN.
+    """
+    rgbs = [rgb for _, rgb in frames]
+    pictures = np.stack([_shrink(rgb) for rgb in rgbs])
+    shrink = pictures.shape[2] / rgbs[0].shape[1]
+    median = median_of(pictures)
+    families, judged = _find_families(proposals, shrink, templates, median, features)
+    if (relative := _find_relative(families, median, min_inliers)) is not None:
+        best = relative.fit
+        track = follow(best.template, best.affine / shrink, best.inliers, rgbs, np.ones(len(frames), bool))
+        seen = median if track.visible.all() else median_of(pictures[track.visible])
+        place = _placement_of(track, rgbs, seen, templates)
+        if relative.box_xywh is not None:
+            frame_wh = (rgbs[0].shape[1], rgbs[0].shape[0])
+            place = replace(place, box_xywh=clip_box(_scaled(relative.box_xywh, 1 / shrink), frame_wh))
+        if relative.other_body:
+            place = replace(place, limit=0.0)
+        placements = _in_time([place], [track], frames, frame_at)
+        if place.limit > 0 or [(each.start_s, each.end_s) for each in placements] == [(0.0, math.inf)]:
+            return Found(placements, None, "")
+    looks = [proposal for proposal in proposals[:1] if proposal.score >= SUSPECTED]
+    if suspected := [family.proposal for family in families] + looks:
+        return Found((), Reason.UNKNOWN_SKIN, max(suspected, key=lambda proposal: proposal.score).sentence)
+    return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
+
+
+def _in_time(
+    whole: Sequence[Placement],
+    tracks: Sequence[Track],
+    frames: Sequence[tuple[float, np.ndarray]],
+    frame_at: FrameAt | None,
+) -> tuple[Placement, ...]:
+    """What each track shows from the first frame to the last, as placements for each of its spans."""
+    times_s = [pts_s for pts_s, _ in frames]
     placements: list[Placement] = []
-    for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
-        shown = median if track.visible.all() else median_of(pictures[track.visible])
-        whole = _placement_of(track, rgbs, shown, templates, bool(near))
+    for place, pad, spans in zip(whole, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
-            spanned = replace(whole, start_s=start_s, end_s=end_s, support=support, pad=pad, sampled=len(frames))
-            placements.append(spanned)
-    return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
+            new = replace(place, pad=pad, sampled=len(frames), start_s=start_s, end_s=end_s, support=support)
+            placements.append(new)
+    return tuple(sorted(placements, key=lambda place: (place.pad, place.start_s)))
 
 
 def _placement_of(
-    track: Track,
-    rgbs: Sequence[np.ndarray],
-    shown: np.ndarray,
-    templates: Mapping[str, Template],
-    may_resemble: bool,
+    track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, templates: Mapping[str, Template]
 ) -> Placement:
-    """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible.
-
-    may_resemble: whether the skin's body may be another than the drawing's.
-    """
-    shrink = shown.shape[1] / rgbs[0].shape[1]
-    affine, box = track.affine * shrink, track.box_xywh
+    """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible."""
+    affine = track.affine * (shown.shape[1] / rgbs[0].shape[1])
     gain, offset = measure_look(track.template, affine, shown)
     visible = [rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen]
-    variants = find_variants(track.template, templates.values())
-    template = choose_variant(variants, track.affine, gain, visible)
+    template = choose_variant(find_variants(track.template, templates.values()), track.affine, gain, visible)
     limit = measure_limit(template, affine, shown)
-    if may_resemble and not (outline := fit_outline(template, affine, shown)).was_there:
-        limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
     rest = track.rectifier.rest_of(visible)
-    return Placement(template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
+    return Placement(template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
 
 
 def _find_in_parts(
@@ -262,18 +295,33 @@ def _likest(good: Sequence[_Fit], median: np.ndarray) -> _Fit:
     return max(whole, key=lambda fit: fit.likeness, default=best)
 
 
-def _find_near(
-    places: Sequence[Box], templates: Mapping[str, Template], median: np.ndarray, min_inliers: int, features: Features
-) -> tuple[list[_Fit], list[_Fit]]:
-    """The overlay near one of several boxes, if there is one, and all fits that were judged.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Family:
+    """What is seen of one family near a proposal.
 
-    Relatives of what is there share its geometry: the family of which most is seen is the right one, unless of another,
-    of which no drawing looks like it, more is seen altogether and of one drawing. Where little is seen of each drawing,
-    or it only resembles what is there, its outline must come to lie about where the box is.
+    proposal: as one of this family. box_xywh: its place in pixels of the median. fits: of the family's drawings there.
+    seen: of their corners, all together. outdone: whether more is seen of another, altogether and of one drawing.
     """
-    seen: list[tuple[float, _Fit, Box]] = []
+
+    proposal: Proposal
+    box_xywh: Box
+    fits: tuple[_Fit, ...]
+    seen: float
+    outdone: bool
+
+
+def _find_families(
+    proposals: Sequence[Proposal],
+    shrink: float,
+    templates: Mapping[str, Template],
+    median: np.ndarray,
+    features: Features,
+) -> tuple[list[_Family], list[_Fit]]:
+    """The families of which enough is seen near a proposal, most seen first, and all fits that were judged."""
+    families: list[_Family] = []
     judged: list[_Fit] = []
-    for box in places:
+    for proposal in proposals:
+        box = _scaled(proposal.box_xywh, shrink)
         votes = _vote(_look_near(median, box, features), templates, features)
         if votes is None:
             continue
@@ -283,17 +331,51 @@ def _find_near(
         for fit in fits:
             parts.setdefault(fit.template.family, []).append(fit.part)
         for family, mine in parts.items():
-            good = [fit for fit in fits if fit.template.family == family and _is_good(fit, min_inliers)]
-            outdone = any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
-            if good and sum(mine) >= SEEN and not outdone:
-                seen.append((sum(mine), _likest(good, median), box))
-    if not seen:
-        return [], judged
-    _, best, box = max(seen, key=lambda each: each[0])
+            if (seen := sum(mine)) >= SEEN:
+                outdone = any(sum(other) > seen and max(other) > max(mine) for other in parts.values())
+                alike = tuple(fit for fit in fits if fit.template.family == family)
+                named = replace(proposal, family=family, family_score=max(mine))
+                families.append(_Family(named, box, alike, seen, outdone))
+    return sorted(families, key=lambda family: -family.seen), judged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Relative:
+    """A drawing that is there, or that what is there resembles.
+
+    box_xywh: of what is there, in pixels of the median; None where it is the drawing's canvas. other_body: whether the
+    drawing's outline is not there.
+    """
+
+    fit: _Fit
+    box_xywh: Box | None = None
+    other_body: bool = False
+
+
+def _find_relative(families: Sequence[_Family], median: np.ndarray, min_inliers: int) -> _Relative | None:
+    """What is surely there.
+
+    Relatives of what is there share its geometry: the family of which most is seen is the right one, unless it is
+    outdone by one of which no drawing looks like it. Where little is seen of each drawing, or it only resembles what is
+    there, its outline must lie on clear edges, about where the proposal is.
+    """
+    for family in families:
+        good = [fit for fit in family.fits if _is_good(fit, min_inliers)]
+        if good and not family.outdone:
+            break
+    else:
+        return None
+    best = _likest(good, median)
     outline = fit_outline(best.template, best.affine, median)
-    itself = outline.was_there and measure_limit(best.template, best.affine, median) >= LEAST_OPACITY
-    sure = itself and best.part >= SEEN
-    return [best] if sure or overlap(outline.box_xywh, box) >= SAME_PLACE else [], judged
+    can_be = measure_limit(best.template, best.affine, median) >= LEAST_OPACITY
+    if outline.was_there and can_be and best.part >= SEEN:
+        return _Relative(best)
+    if outline.agreement < CLEAR or overlap(outline.box_xywh, family.box_xywh) < SAME_PLACE:
+        return None
+    window = fit_window(outline.box_xywh, median)
+    if not outline.was_there or window != outline.box_xywh:
+        return _Relative(best, window, other_body=not outline.was_there)
+    return _Relative(best) if outline.before >= SURELY_THERE * outline.agreement else None
 
 
 def _look_near(median: np.ndarray, box: Box, features: Features) -> Keypoints:
