@@ -31,5 +31,6 @@ trust       whether confidence tells how often a frame is right
 score       readings against a log
 offset      how many frames the overlay lags behind a log
 regions     a box of a video -> what lights up in it, and which buttons that is
+caps        what moves where a layout has a stick -> its cap, its middle and how far it goes
 adopt       a video that shows an unknown skin -> a template
 """
