@@ -1,8 +1,9 @@
 """A template for a skin that nobody drew, out of the video itself: what stands still, and what lights up.
 
 A person says where the overlay is and what pad it shows. The temporal median of that box is the skin at rest;
-a family of the library lends its layout (``layout``). A button's pressed look is the median of the frames in which
-its place looks least like rest. Of a button that was never seen pressed only the place is known.
+a family of the library lends its layout (``layout``), and what moves about its sticks are their caps (``caps``). A
+button's pressed look is the median of the frames in which its place looks least like rest. Of a button that was never
+seen pressed only the place is known.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from templates.scene import Box
 
 WORKING_WIDTH: Final = 200  # px of the whole overlay; no finer pictures are read by
 MARGIN: Final = 0.35  # of a stick's reach around it: so far off its middle may be
+OFF: Final = 0.7  # of its reach: how far its middle is looked for
 FURTHEST: Final = 0.8  # of its reach: how far a cap may go from its middle
 SHARES: Final = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)  # a cap's size, of a stick's whole reach
 LIVELY: Final = 120  # frames in which it moved most
@@ -30,13 +31,17 @@ ROUNDS: Final = 3  # of looks measured anew where they were found
 ERROR: Final = 60.0  # of 255: beyond it all errors count alike
 TILTED_TRIES: Final = 8  # frames in which another look of a tilted stick is looked for
 TILTED_LOOKS: Final = 0.85  # of the misfit that one look leaves: what two must come to, since they always fit better
+GAIN: Final = 0.995  # of the misfit: what a step must leave at most
+SIZE_PRICE: Final = 0.15  # on a flat pad a disc larger than the cap explains as much
 LOOK_FRAMES: Final = 3  # at least, to measure a look in
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
 CLICKED_FRAMES: Final = 2
-UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
+UNEXPLAINED: Final = 0.87  # of what moves in the sticks' reaches: if that is left, it is the game
 TRAVELLED: Final = 98  # percentile of how far it was seen from where it rests
 LEAST_TRAVEL: Final = 0.1  # of a cap's size; a stick that was seen to move less was hardly used
+
+AROUND: Final = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 Point = tuple[float, float]
 
@@ -107,14 +112,6 @@ class _Surroundings:
     def only(self, numbers: np.ndarray) -> _Surroundings:
         """With some of its frames."""
         return replace(self, frames=self.frames[numbers])
-
-    def cut(self, middle: Point, side: int) -> np.ndarray | None:
-        """The rest picture around a point, None where it leaves the picture."""
-        x, y = round(middle[0] - side / 2), round(middle[1] - side / 2)
-        height, width = self.rest.shape[:2]
-        if x < 0 or y < 0 or x + side > width or y + side > height:
-            return None
-        return self.rest[y : y + side, x : x + side]
 
     def place(self, looks: Sequence[np.ndarray], middle: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which look fits each frame best and where: (N,) index, (N, 2) corner x, y, (N,) squared error."""
@@ -249,6 +246,8 @@ def _search(view: _Surroundings) -> dict[tuple[float, int], _Fit]:
     lively = view.only(view.in_order()[len(view.frames) // 2 :])
     for share in SHARES:
         side = max(3, round(share * 2 * view.reach))
+        if side >= min(view.rest.shape[:2]):  # cut off by the edge of the box
+            continue
         tilted = _tilted_look(lively, side)
         for others in [()] if tilted is None else [(), (tilted,)]:
             fit = _descend(view, side, others)
@@ -265,22 +264,25 @@ def _descend(view: _Surroundings, side: int, others: tuple[np.ndarray, ...]) -> 
     if best is None:
         return None
     for step in STEPS:
-        by, moved = max(1.0, step * view.reach), True
+        by, moved = max(1, round(step * view.reach)), True
         while moved:
             moved = False
-            for dx, dy in ((by, 0), (-by, 0), (0, by), (0, -by)):
-                fit = _fit_at(view, (best.middle[0] + dx, best.middle[1] + dy), side, others)
-                if fit is not None and fit.misfit < best.misfit:
+            for dx, dy in AROUND:
+                fit = _fit_at(view, (best.middle[0] + by * dx, best.middle[1] + by * dy), side, others)
+                if fit is not None and fit.misfit < GAIN * best.misfit:
                     best, moved = fit, True
     return best
 
 
 def _fit_at(view: _Surroundings, middle: Point, side: int, others: tuple[np.ndarray, ...]) -> _Fit | None:
     """What the rest picture's look at a place leaves; None beyond the surroundings."""
-    look = view.cut(middle, side)
-    if look is None or np.hypot(middle[0] - view.middle[0], middle[1] - view.middle[1]) > 0.7 * view.reach:
+    x, y = (round(at - side / 2) for at in middle)
+    height, width = view.rest.shape[:2]
+    inside = x >= 0 and y >= 0 and x + side <= width and y + side <= height
+    if not inside or np.hypot(middle[0] - view.middle[0], middle[1] - view.middle[1]) > OFF * view.reach:
         return None
-    return _Fit.of(view, middle, (look, *others))
+    look = view.rest[y : y + side, x : x + side]
+    return _Fit.of(view, (x + side / 2, y + side / 2), (look, *others))
 
 
 def _refine(view: _Surroundings, fit: _Fit) -> _Fit:
@@ -288,11 +290,11 @@ def _refine(view: _Surroundings, fit: _Fit) -> _Fit:
     for _ in range(ROUNDS):
         before = fit.misfit
         for index in range(len(fit.looks)):
-            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+            for dx, dy in ((0, 0), *AROUND):
                 tried = _measured_anew(view, fit, index, dx, dy)
-                if tried is not None and tried.misfit < fit.misfit:
+                if tried is not None and tried.misfit < GAIN * fit.misfit:
                     fit = tried
-        if fit.misfit > 0.995 * before:
+        if fit.misfit == before:
             break
     return fit
 
@@ -322,7 +324,7 @@ def _choose(found: Mapping[str, tuple[dict[tuple[float, int], _Fit], float]]) ->
 
     def misfit(kind: tuple[float, int]) -> float:
         total = sum(fits[kind].misfit / least[name] for name, (fits, _) in found.items())
-        return total / (1 if kind[1] == 1 else TILTED_LOOKS)
+        return total * (1 + SIZE_PRICE * kind[0]) / (1 if kind[1] == 1 else TILTED_LOOKS)
 
     both = set.intersection(*(set(fits) for fits, _ in found.values()))
     best = min(both, key=misfit, default=None)
