@@ -90,7 +90,7 @@ class StickFit:
         alone, over = _Squares.of(placed), None
         if bodies is not None:
             over = _Squares.of(placed + (1 - placed[:, :, 3:]) * bodies[: len(looks), None])
-            if not caps[0].any():
+            if caps[1].any() and not caps[0].any():
                 alone = over = over.first_in_the_middle()
         corners = torch.arange(HALF // 2 - reach, HALF // 2 + reach + 1, device=caps.device)
         near = reachable[(2 * corners).clamp(max=STICK_TILE - 1)][:, (2 * corners).clamp(max=STICK_TILE - 1)]

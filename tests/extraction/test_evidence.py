@@ -1,5 +1,6 @@
 """The channels that compare a frame with its template say what they claim."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -23,7 +24,7 @@ from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, Recti
 from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, States
 from templates.draw import draw, rasterise
-from templates.scene import NOTHING, Show
+from templates.scene import NOTHING, Scene, Show
 
 WIDTH = 300
 
@@ -73,6 +74,22 @@ def test_a_stick_that_narrows_as_it_is_tilted_fits_where_it_stands() -> None:
     for channel, i in product(STICK_MISFITS, range(len(STICKS))):
         place = place_of_least(misfits[channel - 3], STICKS[i]) * gain[i]
         assert place == pytest.approx(states.sticks[0, i], abs=0.1)
+
+
+def test_a_stick_that_is_only_drawn_while_it_is_tilted_is_in_the_middle_where_none_is_seen() -> None:
+    template = library()["xbox_360/streamer"]
+    parts = [
+        part.model_copy(update={"picture": NOTHING, "pressed": None}) if part.kind == "move" else part
+        for part in template.scene.parts
+    ]
+    template = replace(template, scene=Scene.model_validate({**dict(template.scene), "parts": tuple(parts)}))
+    states = States.rest()
+    states.sticks[0, 1] = (0.7, -0.7)
+    panel, rest, gain = panel_of(template, states), panel_of(template, States.rest()), stick_gain(template.scene)
+    misfits = compare(panel, drawn_reference(template), rest)[0]
+    for channel, i in product(STICK_MISFITS, range(len(STICKS))):
+        place = place_of_least(misfits[channel - 3], STICKS[i]) * gain[i]
+        assert place == pytest.approx(states.sticks[0, i], abs=0.15)
 
 
 def place_of_least(misfit: torch.Tensor, stick: str) -> np.ndarray:
