@@ -24,7 +24,7 @@ from extraction.rectify import BUTTON_TILE, PANEL_WH, STICK_TILE, TILE_XY, Recti
 from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, States
 from templates.draw import draw, rasterise
-from templates.scene import NOTHING, Scene, Show
+from templates.scene import NOTHING, Picture, Scene, Show
 
 WIDTH = 300
 
@@ -79,7 +79,7 @@ def test_a_stick_that_narrows_as_it_is_tilted_fits_where_it_stands() -> None:
 def test_a_stick_that_is_only_drawn_while_it_is_tilted_is_in_the_middle_where_none_is_seen() -> None:
     template = library()["xbox_360/streamer"]
     parts = [
-        part.model_copy(update={"picture": NOTHING, "pressed": None}) if part.kind == "move" else part
+        part.model_copy(update={"picture": Picture(svg=""), "pressed": None}) if part.kind == "move" else part
         for part in template.scene.parts
     ]
     template = replace(template, scene=Scene.model_validate({**dict(template.scene), "parts": tuple(parts)}))
