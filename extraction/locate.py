@@ -467,7 +467,7 @@ def _candidates(
             key = (points[0].tobytes(), points[1].tobytes())
             voted.setdefault(key, (count, template, slice(start, end), *points))
     most = sorted(voted.values(), key=lambda each: -each[0])[:CANDIDATES]
-    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in most]
+    return [(template, votes.index.keypoints(part), source, target) for _, template, part, source, target in most]
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:

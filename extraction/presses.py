@@ -25,6 +25,7 @@ from templates.scene import Scene
 
 CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
 AROUND: Final = 0.3  # of a filter's longer side, on every side of it: its surroundings
+LEAST_AROUND: Final = 0.25  # of as many pixels as the filter has: fewer tell nothing of the game
 ALIKE_COVERED: Final = 0.1  # of a pixel
 
 # When a filter keeps to two levels so clearly that it needs no second opinion. In parts of the way between them:
@@ -133,7 +134,7 @@ def press_filters(template: Template, pictures: Tensor) -> Tensor:
 
 def _window_around(weights: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns of what a filter (h, w, 3) looks at, and of as much around it as tells how the game changes."""
-    x, y, w, h = cv2.boundingRect(weights.any(2).astype(np.uint8))
+    x, y, w, h = cv2.boundingRect(np.asarray(weights.any(2), np.uint8))
     margin = round(AROUND * max(w, h))
     return slice(max(y - margin, 0), y + h + margin), slice(max(x - margin, 0), x + w + margin)
 
@@ -148,7 +149,7 @@ def _against_its_surroundings(weights: np.ndarray, alpha: np.ndarray, still: np.
     there = weights.any(2)
     usual = float(alpha[0][there].mean())
     around = still & (np.abs(alpha[0] - usual) < ALIKE_COVERED)
-    if np.abs(alpha[1] - alpha[0])[there].mean() > ALIKE_COVERED or around.sum() < there.sum():
+    if np.abs(alpha[1] - alpha[0])[there].mean() > ALIKE_COVERED or around.sum() < LEAST_AROUND * there.sum():
         return weights
     return np.where(around[..., None], -weights.sum((0, 1)) / around.sum(), weights).astype(np.float32)
 
