@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import cv2
@@ -44,9 +44,9 @@ FIGURE_SHIFT, FIGURE_WIDER, FIGURE_WIDER_USUAL, FIGURE_SIZE, FIGURE_NEAR = 0.04,
 # A pair of shoulders: how far it usually goes, of the width, in what sizes (they are drawn in any), how far it is from
 # a mirror image, of the width, and how unlike the sizes of both pairs are.
 PAIR_SHIFT, PAIR_SIZE, PAIR_NEAR, PAIRS_SIZE = 0.11, 2.0, 0.03, 1.2
-# Of the width: how far triggers are from where the layout has them beside the bumpers, usually and at least. They may
-# be right beside them, too, nearer to the middle, at a price.
-OFFSET_USUAL, OFFSET_LEAST, BESIDE, BESIDE_PRICE = (0.07, 0.1), 0.03, 0.15, 1.0
+# Of the width: how far triggers usually are from where the layout has them beside the bumpers. They may be right
+# beside them, too, nearer to the middle, at a price.
+OFFSET_USUAL, BESIDE, BESIDE_PRICE = (0.07, 0.1), 0.15, 1.0
 
 # Members of a figure may be turned, pairs are mirrored. Where the layout is right as it is, how far a control may be
 # from its region, of its own size and of the box's width.
@@ -156,7 +156,7 @@ class _Poses:
 
     boxes: (p, n, 4), what should light up. at: (p, 2), the middle of a figure; how far a pair went, outwards and down.
     scale: (p,), natural logarithm, how much wider a figure is, how much larger a pair. near: (p,), how near a region
-    should be, in pixels. prices: (p,), less than ``nothing``, that of no region at all.
+    should be, in pixels. prices: (p,), less than ``nothing``, that of no region at all. takes: (p, m), which regions.
     """
 
     boxes: np.ndarray
@@ -164,6 +164,7 @@ class _Poses:
     scale: np.ndarray
     near: np.ndarray
     prices: np.ndarray
+    takes: np.ndarray
     nothing: float
 
     @classmethod
@@ -178,16 +179,19 @@ class _Poses:
         alike: _Alike,
     ) -> _Poses:
         """The ways that are worth it. unusual: (p,), a price."""
-        each = targets.costs(boxes, near, alike).min(-1, initial=UNMATCHED)
+        costs = targets.costs(boxes, near, alike)
+        each = costs.min(-1, initial=UNMATCHED)
+        takes = ((costs == each[..., None]) & (costs < UNMATCHED)).any(1)
         prices = each.sum(-1) - CONFIRMED * ((each < UNMATCHED).sum(-1) - 1) + (LONELY if each.shape[1] == 1 else 0)
         prices += unusual
         nothing = UNMATCHED * boxes.shape[1]
         worth = prices < nothing
-        return cls(boxes[worth], at[worth], scale[worth], near[worth], prices[worth], nothing)
+        return cls(boxes[worth], at[worth], scale[worth], near[worth], prices[worth], takes[worth], nothing)
 
     def none(self) -> _Poses:
         """No way at all."""
-        return _Poses(self.boxes[:0], self.at[:0], self.scale[:0], self.near[:0], self.prices[:0], self.nothing)
+        kept = ("boxes", "at", "scale", "near", "prices", "takes")
+        return replace(self, **{name: getattr(self, name)[:0] for name in kept})
 
 
 def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
@@ -285,6 +289,7 @@ def _fit_pairs(targets: _Targets, pairs: Sequence[Mapping[str, np.ndarray]], wid
     costs = np.add.outer(*(np.append(each.prices, each.nothing) for each in poses))
     costs[:-1, :-1] += np.square(np.subtract.outer(poses[0].scale, poses[1].scale) / PAIRS_SIZE)
     costs[:-1, :-1] += _price_offset((triggers - bumpers)[:-1, :-1] / width, _offset(*pairs) / width)
+    costs[:-1, :-1][poses[0].takes.astype(int) @ poses[1].takes.astype(int).T > 0] = np.inf
     costs += np.nan_to_num(np.square((bumpers + triggers) / 2 / (PAIR_SHIFT * width)).sum(-1))
     best = np.unravel_index(int(costs.argmin()), costs.shape)
     placed: dict[str, np.ndarray] = {}
@@ -316,7 +321,7 @@ def _price_offset(further: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     if abs(drawn[1]) > abs(drawn[0]):
         beside = BESIDE_PRICE + np.square((offset - [-BESIDE, 0]) / OFFSET_USUAL).sum(-1)
         prices = np.minimum(prices, beside)
-    return np.where(np.hypot(*np.moveaxis(offset, -1, 0)) < OFFSET_LEAST, np.inf, prices)
+    return np.asarray(prices)
 
 
 def _assign(costs: Mapping[str, np.ndarray]) -> dict[str, int]:
