@@ -190,8 +190,9 @@ class _Poses:
 
     def none(self) -> _Poses:
         """No way at all."""
-        kept = (self.boxes, self.at, self.scale, self.near, self.prices, self.takes)
-        return _Poses(*(each[:0] for each in kept), self.nothing)
+        return _Poses(
+            self.boxes[:0], self.at[:0], self.scale[:0], self.near[:0], self.prices[:0], self.takes[:0], self.nothing
+        )
 
 
 def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
