@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import cv2
@@ -190,8 +190,9 @@ class _Poses:
 
     def none(self) -> _Poses:
         """No way at all."""
-        kept = ("boxes", "at", "scale", "near", "prices", "takes")
-        return replace(self, **{name: getattr(self, name)[:0] for name in kept})
+        return _Poses(
+            self.boxes[:0], self.at[:0], self.scale[:0], self.near[:0], self.prices[:0], self.takes[:0], self.nothing
+        )
 
 
 def _lay_figure(targets: _Targets, drawn: np.ndarray) -> _Poses:
