@@ -34,6 +34,7 @@ TILTED_LOOKS: Final = 0.85  # of the misfit that one look leaves: what two must 
 GAIN: Final = 0.995  # of the misfit: what a step must leave at most
 SIZE_PRICE: Final = 0.15  # on a flat pad a disc larger than the cap explains as much
 LOOK_FRAMES: Final = 3  # at least, to measure a look in
+NO_MISFIT: Final = 1e-6  # of 255: where nothing moves, not even the game, everything explains it
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
 CLICKED_FRAMES: Final = 2
@@ -141,7 +142,7 @@ class _Surroundings:
             picture[y : y + side, x : x + side][inside] = looks[index][inside]
         behind = _median_where(self.frames, ~hidden, self.rest)
         error = np.abs(self.frames - np.where(hidden[..., None], drawn, behind))
-        return float(np.minimum(error, ERROR)[:, self.counts].mean())
+        return float(np.minimum(error, ERROR)[:, self.counts].mean()) + NO_MISFIT
 
 
 def find_caps(crops: np.ndarray, rest: np.ndarray, boxes: Mapping[str, Box], buttons: Sequence[Box]) -> dict[str, Cap]:
@@ -333,7 +334,7 @@ def _choose(found: Mapping[str, tuple[dict[tuple[float, int], _Fit], float]]) ->
 
 def _unexplained(view: _Surroundings) -> float:
     """The misfit of no stick at all."""
-    return float(np.minimum(np.abs(view.frames - np.median(view.frames, 0)), ERROR)[:, view.counts].mean())
+    return float(np.minimum(np.abs(view.frames - np.median(view.frames, 0)), ERROR)[:, view.counts].mean()) + NO_MISFIT
 
 
 def _tilted_look(view: _Surroundings, side: int) -> np.ndarray | None:
