@@ -6,6 +6,7 @@ features    pictures -> keypoints, of templates and of what stands still; SIFT
 xfeat       the same by a network, where SIFT finds nothing
 spans       sampled frames + places -> which show what, which pad, and when it changes
 look        template + place + what is seen there -> how opaque it is drawn, and whether it can be that drawing
+variants    drawings that look the same at rest -> the one that is seen pressed
 propose     frames in which no template is found -> where something looks like a pad
 outline     template + place + what is seen there -> where the body of a skin is that only resembles it
 locate      keypoints + templates -> Placement
@@ -31,6 +32,8 @@ onsets      when presses begin and end
 trust       whether confidence tells how often a frame is right
 score       readings against a log
 offset      how many frames the overlay lags behind a log
-regions     a box of a video -> what lights up in it, and which buttons that is
+regions     a box of a video -> what lights up in it
+matching    what lights up -> which buttons that is, by a family's layout
+caps        what moves where a layout has a stick -> its cap, its middle and how far it goes
 adopt       a video that shows an unknown skin -> a template
 """

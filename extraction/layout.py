@@ -15,8 +15,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from extraction.matching import Matched, match_in_place, match_layout
 from extraction.records import SourceError
-from extraction.regions import Matched, Region, match_in_place, match_layout
+from extraction.regions import Region
 from extraction.video import VideoReader
 from templates.catalogue import Template
 from templates.controls import DPAD

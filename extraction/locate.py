@@ -32,8 +32,8 @@ from extraction.features import (
     nearest_still,
 )
 from extraction.look import COMPARED_WIDTH, LEAST_OPACITY, blurred, measure_limit, measure_look, overlaid
-from extraction.outline import fit_outline
-from extraction.propose import overlap
+from extraction.outline import fit_outline, fit_window
+from extraction.propose import SUSPECTED, Proposal, overlap
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier, clip_box, covered_box, cut_out
 from extraction.spans import (
@@ -46,6 +46,7 @@ from extraction.spans import (
     number_pads,
     settle_overlaps,
 )
+from extraction.variants import choose_variant, find_variants
 from templates.catalogue import Template
 from templates.scene import Box
 
@@ -70,6 +71,8 @@ NEAR_AROUND: Final = 1.6  # times the box: what is looked at near it
 NEAR_SHAPE: Final = 0.75  # height by width of that
 SEEN: Final = 0.3  # of the corners of a drawing, or of all of its family's together
 SAME_PLACE: Final = 0.6  # IoU with the box near which it was looked for
+SURELY_THERE: Final = 0.8  # of such an outline's agreement, that was there before; what is nearly there is in doubt
+CLEAR: Final = 0.64  # of the outline of a drawing that only resembles what is there: of it, that lies on edges
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,34 +109,26 @@ def locate(
     min_inliers: int = 20,
     frame_at: FrameAt | None = None,
     features: Features = SIFT,
-    near: Sequence[Box] = (),
 ) -> Found:
     """Find the overlays in frames sampled from one video, (pts_s, (H, W, 3) uint8 RGB), and when they are there.
 
     All frames are looked at together. Only where some do not show what was found, or nothing was, stretches of them
     are looked at by themselves. ``frame_at`` gives the video's other frames, to find the times of changes.
-
-    near: boxes in pixels of the frames. Where there are some, one overlay is looked for, near these alone and more
-    closely, as is one whose skin only resembles a drawing: its placement has a limit of 0 and a box of its own.
     """
     if not frames:
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
-    times_s, rgbs = [pts_s for pts_s, _ in frames], [rgb for _, rgb in frames]
+    rgbs = [rgb for _, rgb in frames]
     pictures = np.stack([_shrink(rgb) for rgb in rgbs])
     shrink = pictures.shape[2] / rgbs[0].shape[1]
     median = median_of(pictures)
-    if near:
-        places = [_scaled(box, shrink) for box in near]
-        good, judged = _find_near(places, templates, median, min_inliers, features)
-    else:
-        for still in look_for_still(list(pictures), median, features):
-            good, judged = _find_all(still, templates, median, min_inliers, features)
-            if good:
-                break
+    for still in look_for_still(list(pictures), median, features):
+        good, judged = _find_all(still, templates, median, min_inliers, features)
+        if good:
+            break
     everywhere = np.ones(len(frames), bool)
     tracks = [follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, everywhere) for fit in good]
     seen_before: set[tuple[int, int]] = set()
-    while not near and (left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]):
+    while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
         seen_before.update(left)
         for found_in, fit in _find_in_parts(pictures, left, templates, min_inliers, features):
             new = follow(fit.template, fit.affine / shrink, fit.inliers, rgbs, found_in)
@@ -144,29 +139,78 @@ def locate(
     tracks = settle_overlaps(tracks)
     if not tracks:
         return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
+    shown = [median if track.visible.all() else median_of(pictures[track.visible]) for track in tracks]
+    whole = [_placement_of(track, rgbs, seen, templates) for track, seen in zip(tracks, shown, strict=True)]
+    return Found(_in_time(whole, tracks, frames, frame_at), None, "")
+
+
+def locate_near(
+    frames: Sequence[tuple[float, np.ndarray]],
+    templates: Mapping[str, Template],
+    proposals: Sequence[Proposal],
+    *,
+    min_inliers: int = 20,
+    frame_at: FrameAt | None = None,
+    features: Features = SIFT,
+) -> Found:
+    """Find one overlay near places that look like a pad, closely, in the frames of ``locate``.
+
+    A skin that only resembles a drawing is found, too. Where its body is another one, it must be there from the first
+    frame to the last; its placement has a limit of 0 and a box of its own. Where nothing is placed, but a pad is
+    suspected, by its looks or by drawings that are seen there, the reason is UNKNOWN_SKIN.
+    """
+    rgbs = [rgb for _, rgb in frames]
+    pictures = np.stack([_shrink(rgb) for rgb in rgbs])
+    shrink = pictures.shape[2] / rgbs[0].shape[1]
+    median = median_of(pictures)
+    families, judged = _find_families(proposals, shrink, templates, median, features)
+    if (relative := _find_relative(families, median, min_inliers)) is not None:
+        best = relative.fit
+        track = follow(best.template, best.affine / shrink, best.inliers, rgbs, np.ones(len(frames), bool))
+        seen = median if track.visible.all() else median_of(pictures[track.visible])
+        place = _placement_of(track, rgbs, seen, templates)
+        if relative.box_xywh is not None:
+            frame_wh = (rgbs[0].shape[1], rgbs[0].shape[0])
+            place = replace(place, box_xywh=clip_box(_scaled(relative.box_xywh, 1 / shrink), frame_wh))
+        if relative.other_body:
+            place = replace(place, limit=0.0)
+        placements = _in_time([place], [track], frames, frame_at)
+        if place.limit > 0 or [(each.start_s, each.end_s) for each in placements] == [(0.0, math.inf)]:
+            return Found(placements, None, "")
+    looks = [proposal for proposal in proposals[:1] if proposal.score >= SUSPECTED]
+    if suspected := [family.proposal for family in families] + looks:
+        return Found((), Reason.UNKNOWN_SKIN, max(suspected, key=lambda proposal: proposal.score).sentence)
+    return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
+
+
+def _in_time(
+    whole: Sequence[Placement],
+    tracks: Sequence[Track],
+    frames: Sequence[tuple[float, np.ndarray]],
+    frame_at: FrameAt | None,
+) -> tuple[Placement, ...]:
+    """What each track shows from the first frame to the last, as placements for each of its spans."""
+    times_s = [pts_s for pts_s, _ in frames]
     placements: list[Placement] = []
-    for track, pad, spans in zip(tracks, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
-        shown = median if track.visible.all() else median_of(pictures[track.visible])
-        whole = replace(_placement_of(track, rgbs, shown, bool(near)), pad=pad, sampled=len(frames))
+    for place, pad, spans in zip(whole, number_pads(tracks), find_spans(tracks, times_s, frame_at), strict=True):
         for start_s, end_s in spans:
             support = sum(start_s <= time_s < end_s for time_s in times_s)
-            placements.append(replace(whole, start_s=start_s, end_s=end_s, support=support))
-    return Found(tuple(sorted(placements, key=lambda place: (place.pad, place.start_s))), None, "")
+            new = replace(place, pad=pad, sampled=len(frames), start_s=start_s, end_s=end_s, support=support)
+            placements.append(new)
+    return tuple(sorted(placements, key=lambda place: (place.pad, place.start_s)))
 
 
-def _placement_of(track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, may_resemble: bool) -> Placement:
-    """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible.
-
-    may_resemble: whether the skin's body may be another than the drawing's.
-    """
-    template, shrink = track.template, shown.shape[1] / rgbs[0].shape[1]
-    affine, box = track.affine * shrink, track.box_xywh
-    gain, offset = measure_look(template, affine, shown)
+def _placement_of(
+    track: Track, rgbs: Sequence[np.ndarray], shown: np.ndarray, templates: Mapping[str, Template]
+) -> Placement:
+    """What a track shows, from the first frame to the last. shown: (h, w, 3) uint8, the median of what is visible."""
+    affine = track.affine * (shown.shape[1] / rgbs[0].shape[1])
+    gain, offset = measure_look(track.template, affine, shown)
+    visible = [rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen]
+    template = choose_variant(find_variants(track.template, templates.values()), track.affine, gain, visible)
     limit = measure_limit(template, affine, shown)
-    if may_resemble and not (outline := fit_outline(template, affine, shown)).was_there:
-        limit, box = 0.0, clip_box(_scaled(outline.box_xywh, 1 / shrink), (rgbs[0].shape[1], rgbs[0].shape[0]))
-    rest = track.rectifier.rest_of([rgb for rgb, seen in zip(rgbs, track.visible, strict=True) if seen])
-    return Placement(template, track.affine, box, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
+    rest = track.rectifier.rest_of(visible)
+    return Placement(template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
 
 
 def _find_in_parts(
@@ -228,7 +272,7 @@ def _find_all(
                 break
         else:
             break
-        found.append(_likest(good))
+        found.append(_likest(good, median))
         free = ~_covers(found[-1], still.points)
         sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not _candidates(votes, sure, SURE_VOTES):
@@ -237,24 +281,47 @@ def _find_all(
     return found, judged
 
 
-def _likest(good: Sequence[_Fit]) -> _Fit:
-    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of."""
-    most = max(fit.inliers for fit in good)
-    return max((fit for fit in good if fit.inliers >= CLOSE_CALL * most), key=lambda fit: fit.likeness)
+def _likest(good: Sequence[_Fit], median: np.ndarray) -> _Fit:
+    """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of.
 
-
-def _find_near(
-    places: Sequence[Box], templates: Mapping[str, Template], median: np.ndarray, min_inliers: int, features: Features
-) -> tuple[list[_Fit], list[_Fit]]:
-    """The overlay near one of several boxes, if there is one, and all fits that were judged.
-
-    Relatives of what is there share its geometry: the family of which most is seen is the right one, unless of another,
-    of which no drawing looks like it, more is seen altogether and of one drawing. Where little is seen of each drawing,
-    or it only resembles what is there, its outline must come to lie about where the box is.
+    A drawing may be a part of another one; where what only the larger one has is seen as well, it is that.
     """
-    seen: list[tuple[float, _Fit, Box]] = []
+    most = max(fit.inliers for fit in good)
+    close = [fit for fit in good if fit.inliers >= CLOSE_CALL * most]
+    best = max(close, key=lambda fit: fit.likeness)
+    corners = best.affine[:, 2] + [(0, 0), np.diag(best.affine[:, :2]) * best.template.scene.canvas]
+    larger = [fit for fit in close if fit is not best and _covers(fit, corners).all()]
+    whole = [fit for fit in larger if _likeness(fit.template, fit.affine, median, best) >= MIN_LIKENESS]
+    return max(whole, key=lambda fit: fit.likeness, default=best)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Family:
+    """What is seen of one family near a proposal.
+
+    proposal: as one of this family. box_xywh: its place in pixels of the median. fits: of the family's drawings there.
+    seen: of their corners, all together. outdone: whether more is seen of another, altogether and of one drawing.
+    """
+
+    proposal: Proposal
+    box_xywh: Box
+    fits: tuple[_Fit, ...]
+    seen: float
+    outdone: bool
+
+
+def _find_families(
+    proposals: Sequence[Proposal],
+    shrink: float,
+    templates: Mapping[str, Template],
+    median: np.ndarray,
+    features: Features,
+) -> tuple[list[_Family], list[_Fit]]:
+    """The families of which enough is seen near a proposal, most seen first, and all fits that were judged."""
+    families: list[_Family] = []
     judged: list[_Fit] = []
-    for box in places:
+    for proposal in proposals:
+        box = _scaled(proposal.box_xywh, shrink)
         votes = _vote(_look_near(median, box, features), templates, features)
         if votes is None:
             continue
@@ -264,17 +331,51 @@ def _find_near(
         for fit in fits:
             parts.setdefault(fit.template.family, []).append(fit.part)
         for family, mine in parts.items():
-            good = [fit for fit in fits if fit.template.family == family and _is_good(fit, min_inliers)]
-            outdone = any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
-            if good and sum(mine) >= SEEN and not outdone:
-                seen.append((sum(mine), _likest(good), box))
-    if not seen:
-        return [], judged
-    _, best, box = max(seen, key=lambda each: each[0])
+            if (seen := sum(mine)) >= SEEN:
+                outdone = any(sum(other) > seen and max(other) > max(mine) for other in parts.values())
+                alike = tuple(fit for fit in fits if fit.template.family == family)
+                named = replace(proposal, family=family, family_score=max(mine))
+                families.append(_Family(named, box, alike, seen, outdone))
+    return sorted(families, key=lambda family: -family.seen), judged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Relative:
+    """A drawing that is there, or that what is there resembles.
+
+    box_xywh: of what is there, in pixels of the median; None where it is the drawing's canvas. other_body: whether the
+    drawing's outline is not there.
+    """
+
+    fit: _Fit
+    box_xywh: Box | None = None
+    other_body: bool = False
+
+
+def _find_relative(families: Sequence[_Family], median: np.ndarray, min_inliers: int) -> _Relative | None:
+    """What is surely there.
+
+    Relatives of what is there share its geometry: the family of which most is seen is the right one, unless it is
+    outdone by one of which no drawing looks like it. Where little is seen of each drawing, or it only resembles what is
+    there, its outline must lie on clear edges, about where the proposal is.
+    """
+    for family in families:
+        good = [fit for fit in family.fits if _is_good(fit, min_inliers)]
+        if good and not family.outdone:
+            break
+    else:
+        return None
+    best = _likest(good, median)
     outline = fit_outline(best.template, best.affine, median)
-    itself = outline.was_there and measure_limit(best.template, best.affine, median) >= LEAST_OPACITY
-    sure = itself and best.part >= SEEN
-    return [best] if sure or overlap(outline.box_xywh, box) >= SAME_PLACE else [], judged
+    can_be = measure_limit(best.template, best.affine, median) >= LEAST_OPACITY
+    if outline.was_there and can_be and best.part >= SEEN:
+        return _Relative(best)
+    if outline.agreement < CLEAR or overlap(outline.box_xywh, family.box_xywh) < SAME_PLACE:
+        return None
+    window = fit_window(outline.box_xywh, median)
+    if not outline.was_there or window != outline.box_xywh:
+        return _Relative(best, window, other_body=not outline.was_there)
+    return _Relative(best) if outline.before >= SURELY_THERE * outline.agreement else None
 
 
 def _look_near(median: np.ndarray, box: Box, features: Features) -> Keypoints:
@@ -309,10 +410,10 @@ def _is_good(fit: _Fit, min_inliers: int) -> bool:
 
 
 def _covers(fit: _Fit, points: np.ndarray) -> np.ndarray:
-    """Which points (N, 2) lie where a fit's canvas is."""
+    """Which points (..., 2) lie where a fit's canvas is."""
     canvas = np.array(fit.template.scene.canvas)
     on_canvas = (points - fit.affine[:, 2]) / np.diag(fit.affine[:, :2]) / canvas
-    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(1))
+    return np.asarray((np.abs(on_canvas - 0.5) < 0.5 + BORDER).all(-1))
 
 
 def _scaled(box: Box, scale: float) -> Box:
@@ -349,10 +450,11 @@ def _candidates(
 ) -> list[tuple[Template, Keypoints, np.ndarray, np.ndarray]]:
     """The templates of which most keypoints agree on one size and place, ``least`` of them at least.
 
+    Of drawings that look the same at rest, which all get the same votes, the first alone: see ``variants``.
     strong: (M,) bool, which template keypoints may vote. Each as (template, its keypoints, and of those that agree
     their canvas points and frame points).
     """
-    voted = []
+    voted: dict[tuple[bytes, bytes], tuple[int, Template, slice, np.ndarray, np.ndarray]] = {}
     for template, start, end in zip(votes.index.templates, (0, *votes.index.ends), votes.index.ends, strict=False):
         use = start + np.flatnonzero(strong[start:end])
         if len(use) < least:
@@ -361,9 +463,11 @@ def _candidates(
         agree = _agreeing(source, target, template.scene.canvas)
         count = len(_distinct(source.points[agree], template.scene.canvas[0] * votes.index.features.same_point))
         if count >= least:
-            voted.append((count, template, slice(start, end), source.points[agree], target.points[agree]))
-    voted.sort(key=lambda each: -each[0])
-    return [(template, votes.index.keypoints(part), *points) for _, template, part, *points in voted[:CANDIDATES]]
+            points = (source.points[agree], target.points[agree])
+            key = (points[0].tobytes(), points[1].tobytes())
+            voted.setdefault(key, (count, template, slice(start, end), *points))
+    most = sorted(voted.values(), key=lambda each: -each[0])[:CANDIDATES]
+    return [(template, votes.index.keypoints(part), source, target) for _, template, part, source, target in most]
 
 
 def _agreeing(source: Keypoints, target: Keypoints, canvas: tuple[float, float]) -> np.ndarray:
@@ -516,8 +620,8 @@ def _distinct(points: np.ndarray, apart: float) -> np.ndarray:
     return points[first]
 
 
-def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> float:
-    """How the template's rest picture correlates with the median picture under it, in [-1, 1].
+def _likeness(template: Template, affine: np.ndarray, median: np.ndarray, beside: _Fit | None = None) -> float:
+    """How the template's rest picture correlates with the median picture under it, in [-1, 1]; ``beside`` a fit alone.
 
     Both are compared where the drawing's own edges and colours are, after their local means are taken out:
     a background that shows through adds to those means only.
@@ -527,6 +631,11 @@ def _likeness(template: Template, affine: np.ndarray, median: np.ndarray) -> flo
     drawn = rgba[..., :3] * alpha + seen * (1 - alpha)  # what shows through is the same in both
     residuals = [_without_local_mean(picture) for picture in (drawn, seen)]
     weight = blurred(np.abs(_without_local_mean(rgba[..., 3])) + np.abs(residuals[0]).mean(2), 2.0)[..., None]
+    if beside is not None:
+        unit = template.scene.canvas[0] / seen.shape[1]
+        rows, columns = np.indices(seen.shape[:2])
+        points = (np.stack([columns, rows], -1) + 0.5) * unit * np.diag(affine[:, :2]) + affine[:, 2]
+        weight[_covers(beside, points)] = 0
     products = [
         (weight * a * b).sum() for a, b in ((residuals[0], residuals[1]), (residuals[0],) * 2, (residuals[1],) * 2)
     ]

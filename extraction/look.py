@@ -77,7 +77,7 @@ def measure_limit(template: Template, affine: np.ndarray, median: np.ndarray) ->
     """
     width = min(COMPARED_WIDTH, round(overlay_width(template.scene, affine)))  # no finer than it is in the frame
     raster = rasterise(template, width)
-    seen = _seen_at(template, affine, median.astype(np.float32) / 255, raster.size_wh, np.nan)
+    seen = see_at(template, affine, median.astype(np.float32) / 255, raster.size_wh, np.nan)
     seen = blurred(seen, LIMIT_BLUR)
     allowed: list[np.ndarray] = []
     for states in (States.rest(), States.all_pressed()):
@@ -95,7 +95,7 @@ def measure_limit(template: Template, affine: np.ndarray, median: np.ndarray) ->
 def overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rest picture (H, W, 4) and what the median shows in its place (H, W, 3), both float32 in 0..255."""
     rgba = draw_rgba(template, States.rest(), COMPARED_WIDTH)
-    seen = _seen_at(template, affine, median, (rgba.shape[1], rgba.shape[0]), 0.0)
+    seen = see_at(template, affine, median, (rgba.shape[1], rgba.shape[0]), 0.0)
     return rgba.astype(np.float32), seen.astype(np.float32)
 
 
@@ -104,7 +104,7 @@ def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
 
 
-def _seen_at(
+def see_at(
     template: Template, affine: np.ndarray, picture: np.ndarray, size_wh: tuple[int, int], outside: float
 ) -> np.ndarray:
     """What a picture (h, w, 3) shows where ``affine`` puts the canvas, as (H, W, 3); ``outside``: beyond its edge."""

@@ -29,6 +29,10 @@ FARTHEST: Final = 0.22  # of the outline's size, for each side
 FARTHEST_PRICE: Final = 0.045  # of agreement, for each side that goes there
 NOISE: Final = 4.0  # Sobel: half a level a pixel
 AT_ONCE: Final = 512
+STEEP: Final = 0.5  # of an edge: steeper than is usual in the picture
+CORNER: Final = 5  # px of COMPARED_WIDTH: how far a window's corner may be from the body's
+STRAIGHT, ENDS = 0.9, 0.35  # of a window's side that is an edge, at least; of the line that goes on beyond it, at most
+PLAIN: Final = 0.35  # of a window's ground that is steep, at most
 # Coarse to fine: blur in pixels of COMPARED_WIDTH, steps of a side as part of the outline's size, steps either way.
 LEVELS: Final = ((3.0, 0.055, 4), (2.0, 0.025, 2), (1.0, 0.0125, 2), (1.0, 0.006, 2))
 
@@ -57,7 +61,8 @@ def fit_outline(template: Template, affine: np.ndarray, median: np.ndarray) -> O
     """
     points, normals = _outline_of(template)
     low, size = points.min(0), np.ptp(points, 0)
-    seen = _cut_around(template, affine, median)
+    canvas = np.array(template.scene.canvas)
+    seen = _cut_around(median, affine, canvas)
     moved = np.zeros(4)  # left, top, right, bottom
     for blur, step, reach in LEVELS:
         edges = _edges_of(seen, blur)
@@ -72,6 +77,36 @@ def fit_outline(template: Template, affine: np.ndarray, median: np.ndarray) -> O
     scale, shift = _stretch(np.stack([moved, np.zeros(4)]), low, size)
     agreement, before = _agreements(points, normals, edges, scale, shift).tolist()
     return Outline(_to_picture(template, affine, low * scale[0] + shift[0], size * scale[0]), agreement, before)
+
+
+def fit_window(box_xywh: Box, median: np.ndarray) -> Box:
+    """The window with a plain ground of its own that a body is drawn in; the body's box where there is none.
+
+    Each side goes out, across what is plain, to the first straight edge that is as long as the body and ends with it. A
+    side without one stays: the game's own ground may be as plain.
+    """
+    x, y, w, h = box_xywh
+    unit = w / COMPARED_WIDTH
+    seen = _cut_around(median, np.array([[1, 0, x], [0, 1, y]]), np.array([w, h]))
+    across, down = (np.abs(edges) for edges in _edges_of(seen, LEVELS[-1][0]))
+    rough = np.hypot(across, down) > STEEP
+    # Turned, so that each side is once the upper one.
+    left, top, right, bottom = (
+        unit * _way_out(np.rot90(lines > STEEP, turn), np.rot90(rough, turn))
+        for turn, lines in zip((3, 0, 1, 2), (across, down) * 2, strict=True)
+    )
+    return x - left, y - top, w + left + right, h + top + bottom
+
+
+def _way_out(edge: np.ndarray, rough: np.ndarray) -> int:
+    """How far above a body, MARGIN away on all sides of (h, w) bool pictures, its window ends: in pixels, 0 nowhere."""
+    inside = slice(MARGIN + CORNER, edge.shape[1] - MARGIN - CORNER)
+    beyond = np.r_[: MARGIN - CORNER, edge.shape[1] - MARGIN + CORNER : edge.shape[1]]
+    for row in range(MARGIN - CORNER - 1, CORNER, -1):
+        near = edge[row - 1 : row + 2]
+        if near[:, inside].any(0).mean() >= STRAIGHT and near[:, beyond].any(0).mean() <= ENDS:
+            return MARGIN - row if rough[row + CORNER : MARGIN, inside].mean() <= PLAIN else 0
+    return 0
 
 
 def outline_box(template: Template, affine: np.ndarray) -> Box:
@@ -104,15 +139,14 @@ def _outline_of(template: Template) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(points), np.concatenate(normals)
 
 
-def _cut_around(template: Template, affine: np.ndarray, median: np.ndarray) -> np.ndarray:
-    """What a median shows around a canvas, its corner at MARGIN, its width COMPARED_WIDTH: (h, w, 3) float32."""
-    canvas = np.array(template.scene.canvas)
-    unit = canvas[0] / COMPARED_WIDTH
+def _cut_around(picture: np.ndarray, affine: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """What a picture shows around a canvas of a size, its corner at MARGIN, its width COMPARED_WIDTH: (h, w, 3)."""
+    unit = size[0] / COMPARED_WIDTH
     to_picture = affine @ np.array([[unit, 0, -MARGIN * unit], [0, unit, -MARGIN * unit], [0, 0, 1]])
     shrink = float(to_picture[0, 0])
-    picture = blurred(median, shrink / 2) if shrink > 1 else median  # sampling would skip pixels
-    width, height = np.ceil(canvas / unit + 2 * MARGIN).astype(int).tolist()
-    return cut_out(picture, to_picture, (width, height)).astype(np.float32)
+    smooth = blurred(picture, shrink / 2) if shrink > 1 else picture  # sampling would skip pixels
+    width, height = np.ceil(size / unit + 2 * MARGIN).astype(int).tolist()
+    return cut_out(smooth, to_picture, (width, height)).astype(np.float32)
 
 
 def _edges_of(seen: np.ndarray, blur: float) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,12 @@ from extraction.sticks import FAINT
 from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, STICKS, THUMB_OF, TRIGGER_SLICE, States
 from templates.draw import draw, rasterise
+from templates.scene import Scene
 
 CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
+AROUND: Final = 0.3  # of a filter's longer side, on every side of it: its surroundings
+LEAST_AROUND: Final = 0.25  # of as many pixels as the filter has: fewer tell nothing of the game
+ALIKE_COVERED: Final = 0.1  # of a pixel
 
 # When a filter keeps to two levels so clearly that it needs no second opinion. In parts of the way between them:
 LEVELS: Final = (0.4, 1.2)  # how far apart they may be, in parts of what the template draws
@@ -49,16 +53,19 @@ class PressFilters:
 
     def __init__(self, placement: Placement, box_xywh: tuple[int, int, int, int]) -> None:
         """``box_xywh``: of the crops, in the frame; ``placement.rest`` is such a crop."""
-        pictures = torch.from_numpy(_draw_over(placement.template, placement.affine, box_xywh))
-        filters = press_filters(placement.template, pictures).permute(0, 2, 3, 1).numpy()
+        template = placement.template
+        pictures = torch.from_numpy(_draw_over(template, placement.affine, box_xywh))
+        filters = press_filters(template, pictures).permute(0, 2, 3, 1).numpy()
+        alpha = pictures[:, 3].numpy()
+        still = ~_stick_windows(template.scene, placement.affine, box_xywh) & ~filters.any((0, 3))
         self._filters = []
         for button, weights in enumerate(filters):
             if weights.any():
-                x, y, w, h = cv2.boundingRect(weights.any(2).astype(np.uint8))
-                rows, columns = slice(y, y + h), slice(x, x + w)
-                weights = weights[rows, columns].ravel() / (255 * placement.gain)
-                at_rest = float(placement.rest[rows, columns].ravel() @ weights)
-                self._filters.append(_Filter(button, rows, columns, weights, at_rest))
+                window = _window_around(weights)
+                weights = _against_its_surroundings(weights[window], alpha[[-1, button]][:, *window], still[window])
+                weights = weights.ravel() / (255 * placement.gain)
+                at_rest = float(placement.rest[window].ravel() @ weights)
+                self._filters.append(_Filter(button, *window, weights, at_rest))
 
     def measure(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """N crops (h, w, 3) uint8 -> (N, 17) float32: 0 as at rest, 1 all the way, NaN without a filter."""
@@ -123,6 +130,40 @@ def press_filters(template: Template, pictures: Tensor) -> Tensor:
     hidden = sorted(set(range(len(BUTTONS))) - _shown(template))
     filters[hidden] = 0
     return filters
+
+
+def _window_around(weights: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of what a filter (h, w, 3) looks at, and of as much around it as tells how the game changes."""
+    x, y, w, h = cv2.boundingRect(np.asarray(weights.any(2), np.uint8))
+    margin = round(AROUND * max(w, h))
+    return slice(max(y - margin, 0), y + h + margin), slice(max(x - margin, 0), x + w + margin)
+
+
+def _against_its_surroundings(weights: np.ndarray, alpha: np.ndarray, still: np.ndarray) -> np.ndarray:
+    """A filter (h, w, 3) that what shines through everywhere alike does not move: a game that flashes.
+
+    alpha: (2, h, w), coverage at rest and pressed. still: (h, w), where nothing changes, whatever is done. What is
+    covered there as much as under the filter changes as the button does when it is left alone. A press that covers more
+    hides what shines through; its filter stays as it is, as does one without such surroundings.
+    """
+    there = weights.any(2)
+    usual = float(alpha[0][there].mean())
+    around = still & (np.abs(alpha[0] - usual) < ALIKE_COVERED)
+    if np.abs(alpha[1] - alpha[0])[there].mean() > ALIKE_COVERED or around.sum() < LEAST_AROUND * there.sum():
+        return weights
+    return np.where(around[..., None], -weights.sum((0, 1)) / around.sum(), weights).astype(np.float32)
+
+
+def _stick_windows(scene: Scene, affine: np.ndarray, box_xywh: tuple[int, int, int, int]) -> np.ndarray:
+    """Where sticks may be in a box of the frame: (h, w) bool."""
+    x, y, w, h = box_xywh
+    windows = np.zeros((h, w), bool)
+    for stick in scene.sticks:
+        left, top, width, height = scene.boxes[stick]
+        corners = np.array([[left, top], [left + width, top + height]]) @ affine[:, :2].T + affine[:, 2] - (x, y)
+        (x0, y0), (x1, y1) = corners.round().astype(int).clip(0).tolist()
+        windows[y0:y1, x0:x1] = True
+    return windows
 
 
 def _shown(template: Template) -> set[int]:

@@ -47,7 +47,8 @@ class Placement:
 
     template: what is there. A control of which it has no picture is read by the video's own rest picture alone.
     affine: (2, 3) float64, canvas units -> pixels of the upright frame.
-    box_xywh: the canvas in the frame, pixels, clipped to the frame; of a skin with another body, what is seen of that.
+    box_xywh: the canvas in the frame, pixels, clipped to the frame; of a skin that has another body, or is drawn in a
+    window of its own, that.
     inliers: distinct template keypoints that support the affine, pooled over the sampled frames.
     gain, offset: the overlay's look, ``frame = gain * drawing + offset`` where the drawing is opaque, all in
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.

@@ -18,10 +18,10 @@ from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
 from extraction.features import SIFT, Features, index_of
 from extraction.layout import choose_layout
-from extraction.locate import Found, locate, place_by_hand
+from extraction.locate import Found, locate, locate_near, place_by_hand
 from extraction.look import LEAST_OPACITY
 from extraction.parse import Parser
-from extraction.propose import LEAST_FRAMES, SUSPECTED, Proposer
+from extraction.propose import LEAST_FRAMES, Proposer
 from extraction.records import Placement, Reason
 from extraction.video import probe, read_frame_at, sample_frames
 from extraction.xfeat import open_xfeat
@@ -63,16 +63,13 @@ def look_for_overlay(
         # Made once for all videos, while the first is sampled.
         pool.submit(index_of, tuple(templates.values()), features or SIFT)
         samples = sample_frames(path, options.sample_frames)
-    look = partial(locate, samples, templates, min_inliers=options.min_inliers, frame_at=partial(read_frame_at, path))
-    found = look(features=features or SIFT)
-    if features is not None or found.placements or len(samples) < LEAST_FRAMES:
-        return _named(found)
-    proposals = Proposer.load().propose([rgb for _, rgb in samples])
-    near = look(features=open_xfeat(), near=[proposal.box_xywh for proposal in proposals])
-    if near.placements and all(place.limit > 0 or _is_always_there(place) for place in near.placements):
-        return _named(near)  # another body is read by what the video lends, or not at all
-    likeliest = proposals[0]
-    return Found((), Reason.UNKNOWN_SKIN, likeliest.sentence) if likeliest.score >= SUSPECTED else found
+    least, frame_at = options.min_inliers, partial(read_frame_at, path)
+    found = locate(samples, templates, min_inliers=least, frame_at=frame_at, features=features or SIFT)
+    if features is None and not found.placements and len(samples) >= LEAST_FRAMES:
+        proposals = Proposer.load().propose([rgb for _, rgb in samples])
+        near = locate_near(samples, templates, proposals, min_inliers=least, frame_at=frame_at, features=open_xfeat())
+        found = found if near.reason is Reason.NO_OVERLAY else near
+    return _named(found)
 
 
 def _named(found: Found) -> Found:

@@ -37,7 +37,8 @@ def test_sticks_are_found_where_they_rest(adopted: Adopted) -> None:
     scale = WIDTH / SKIN.scene.canvas[0]
     for stick in STICKS:
         expected = np.array(SKIN.scene.sticks[stick].centre) * scale
-        assert adopted.scene.sticks[stick].centre == pytest.approx(expected, abs=3)
+        # A disc fits anywhere in a flat cap, which is 31 px wide; the video's own neutral is measured when it is read.
+        assert adopted.scene.sticks[stick].centre == pytest.approx(expected, abs=5)
 
 
 def test_both_sticks_have_the_same_size(adopted: Adopted) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from extraction.features import SIFT, Features
-from extraction.locate import Found, locate, place_by_hand
+from extraction.locate import Found, locate, locate_near, place_by_hand
 from extraction.look import LEAST_OPACITY
-from extraction.outline import Outline
+from extraction.outline import Outline, outline_box
+from extraction.propose import Proposal
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
 from extraction.xfeat import open_xfeat
@@ -133,9 +134,10 @@ def test_a_fragment_of_a_pad_is_not_taken_for_the_whole() -> None:
     assert find(frames).reason is Reason.NO_OVERLAY
 
 
-def find_near(frames: Sequence[np.ndarray], *boxes: tuple[int, int, int, int]) -> Found:
+def find_near(frames: Sequence[np.ndarray], *boxes: tuple[int, int, int, int], score: float = 0.1) -> Found:
     sampled = [(float(i), frame) for i, frame in enumerate(frames)]
-    return locate(sampled, templates(), features=open_xfeat(), near=boxes)
+    proposals = [Proposal(box, score, "snes", 0.5) for box in boxes]
+    return locate_near(sampled, templates(), proposals, features=open_xfeat())
 
 
 def test_a_closer_look_finds_what_is_small_and_faint_near_a_box_that_is_off() -> None:
@@ -146,20 +148,45 @@ def test_a_closer_look_finds_what_is_small_and_faint_near_a_box_that_is_off() ->
     assert side_error(place.box_xywh, true) <= 3
 
 
-def test_a_closer_look_at_a_game_finds_nothing() -> None:
-    assert find_near(moving_game(10), (100, 100, 300, 200), (900, 400, 150, 110)).reason is Reason.NO_OVERLAY
-
-
-@pytest.mark.parametrize(("body", "believed"), [((905, 490, 240, 150), True), ((1100, 560, 150, 100), False)])
-def test_a_skin_with_another_body_has_the_box_of_that_if_it_looked_like_a_pad(
-    body: tuple[int, int, int, int], believed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("score", "reason"), [(0.79, Reason.NO_OVERLAY), (0.8, Reason.UNKNOWN_SKIN)])
+def test_a_closer_look_at_a_game_finds_nothing_and_suspects_what_looks_much_like_a_pad(
+    score: float, reason: Reason
 ) -> None:
-    monkeypatch.setattr("extraction.locate.fit_outline", lambda *_: Outline(body, agreement=0.8, before=0.3))
+    found = find_near(moving_game(10), (100, 100, 300, 200), (900, 400, 150, 110), score=score)
+    assert (found.placements, found.reason) == ((), reason)
+    assert ("--box 100,100,300,200 --family snes" in found.detail) == (reason is Reason.UNKNOWN_SKIN)
+
+
+BODY, ELSEWHERE = (905, 490, 240, 150), (1100, 560, 150, 100)
+
+
+@pytest.mark.parametrize(
+    ("body", "agreement", "believed"), [(BODY, 0.8, True), (BODY, 0.5, False), (ELSEWHERE, 0.8, False)]
+)
+def test_a_skin_with_another_body_has_the_box_of_that_if_it_is_clear_and_looked_like_a_pad(
+    body: tuple[int, int, int, int], agreement: float, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extraction.locate.fit_outline", lambda *_: Outline(body, agreement, before=0.3))
+    monkeypatch.setattr("extraction.locate.fit_window", lambda box, _: box)
     frames = moving_game(10)
     for frame in frames:
         put(frame, library()["dualsense/own"], 900, 500, 230)
     found = find_near(frames, (910, 495, 230, 150))
     assert [(place.box_xywh, place.limit) for place in found.placements] == [(body, 0)] * believed
+    # What resembles a drawing is suspected, however little it looks like a pad, and by that drawing's family.
+    assert ("--box 910,495,230,150 --family dualsense" in found.detail) != believed
+
+
+def test_a_skin_in_a_window_of_its_own_has_the_box_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extraction.locate.measure_limit", lambda *_: 0.2)  # other colours than the drawing's
+    name, frames = "dualsense/own", moving_game(10)
+    scale = 230 / library()[name].scene.canvas[0]
+    x, y, w, h = map(round, outline_box(library()[name], np.array([[scale, 0, 900], [0, scale, 500]])))
+    for frame in frames:
+        frame[y - 30 : y + h + 30, x : x + w] = 0
+        put(frame, library()[name], 900, 500, 230)
+    [place] = find_near(frames, (910, 495, 230, 150)).placements
+    assert side_error(place.box_xywh, (x, y - 30, w, h + 60)) <= 5
 
 
 def test_no_frames_is_a_reason_of_its_own() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.outline import fit_outline, outline_box
+from extraction.outline import fit_outline, fit_window, outline_box
 from templates.catalogue import library
 from templates.controls import States
 from templates.draw import draw_rgba
@@ -59,3 +59,31 @@ def test_where_nothing_has_edges_an_outline_stays() -> None:
     outline = fit_outline(library()[name], affine_of(name), np.full((720, 1280, 3), 90, np.uint8))
     assert (outline.agreement, outline.before) == (0, 0)
     assert outline.box_xywh == pytest.approx(outline_box(library()[name], affine_of(name)), abs=1)
+
+
+PAD = (500, 300, 260, 160)
+
+
+@pytest.mark.parametrize(
+    ("window", "found"),
+    [
+        ((498, 270, 264, 215), True),  # above and below
+        ((465, 300, 330, 160), True),  # on both sides
+        ((500, 300, 260, 160), True),  # none
+        ((0, 270, 1280, 215), False),  # a band of the game, that goes on beyond the pad
+        ((500, 150, 260, 450), False),  # farther away than a window reaches
+    ],
+)
+def test_the_window_that_a_pad_is_drawn_in_ends_with_it(window: tuple[int, int, int, int], found: bool) -> None:
+    game = moving_game(1)[0]
+    x, y, w, h = window
+    game[y : y + h, x : x + w] = (0, 0, 0)
+    cv2.ellipse(game, (630, 380), (129, 79), 0, 0, 360, (200, 180, 60), -1)
+    assert fit_window(PAD, game) == pytest.approx(window if found else PAD, abs=8)
+
+
+def test_a_pad_over_a_game_has_no_window() -> None:
+    game = moving_game(1)[0]
+    put(game, library()["xbox_360/dark"], *CORNER, WIDTH)
+    box = outline_box(library()["xbox_360/dark"], affine_of("xbox_360/dark"))
+    assert fit_window(box, game) == box

@@ -18,10 +18,10 @@ WIDTH, LEFT, TOP = 160, 31, 17
 GREY = 90
 
 
-def frame_of(states: States, opacity: float = 1.0) -> np.ndarray:
-    """(240, 320, 3) uint8: the overlay over grey."""
+def frame_of(states: States, opacity: float = 1.0, game: int = GREY) -> np.ndarray:
+    """(240, 320, 3) uint8: the overlay over a grey."""
     rgba = draw_rgba(TEMPLATE, states, WIDTH).astype(np.float32)
-    frame = np.full((240, 320, 3), GREY, np.float32)
+    frame = np.full((240, 320, 3), game, np.float32)
     alpha = rgba[..., 3:] / 255 * opacity
     window = frame[TOP : TOP + rgba.shape[0], LEFT : LEFT + WIDTH]
     window[:] = rgba[..., :3] * alpha + window * (1 - alpha)
@@ -35,10 +35,10 @@ def place(opacity: float = 1.0) -> tuple[Placement, Rectifier]:
     return placement, Rectifier(TEMPLATE.scene, placement.affine, (320, 240))
 
 
-def measure(states: States, opacity: float = 1.0) -> np.ndarray:
+def measure(states: States, opacity: float = 1.0, game: int = GREY) -> np.ndarray:
     placement, rectifier = place(opacity)
     x, y, w, h = rectifier.box_xywh
-    crop = frame_of(states, opacity)[y : y + h, x : x + w]
+    crop = frame_of(states, opacity, game)[y : y + h, x : x + w]
     return PressFilters(placement, rectifier.box_xywh).measure([crop])[0]
 
 
@@ -52,6 +52,15 @@ def test_a_press_goes_all_the_way_and_its_neighbours_stay(button: str, opacity: 
     gone = measure(states, opacity)
     for name in np.array(BUTTONS)[np.isfinite(gone)]:
         assert gone[BUTTON_INDEX[name]] == pytest.approx(float(name == button), abs=0.15), name
+
+
+@pytest.mark.parametrize("game", [0, 255])
+def test_a_game_that_flashes_behind_the_whole_pad_presses_nothing_and_hides_no_press(game: int) -> None:
+    states = States.rest()
+    states.buttons[0, BUTTON_INDEX["west"]] = True
+    gone = measure(states, 0.5, game)
+    for name in ("south", "east", "west", "north", "dpad_up", "dpad_down", "dpad_left", "dpad_right"):
+        assert gone[BUTTON_INDEX[name]] == pytest.approx(float(name == "west"), abs=0.2), name
 
 
 def test_what_moves_with_a_stick_or_is_not_shown_is_not_measured() -> None:

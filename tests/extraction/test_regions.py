@@ -1,11 +1,11 @@
-"""What lights up is found whatever the game does, and controls are put on it, each on its own."""
+"""What lights up is found whatever the game does."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from extraction.regions import find_regions, match_in_place, match_layout
+from extraction.regions import find_regions
 from templates.catalogue import library
 from templates.scene import Box
 
@@ -15,15 +15,15 @@ SHOULDERS = ("left_shoulder", "left_trigger", "right_shoulder", "right_trigger")
 FACE = ("south", "east", "west", "north")
 
 
-def places(raised: float = 0.0) -> dict[str, Box]:
-    """What lights up of the face buttons and shoulders where the family draws them, in pixels; these ``raised``."""
+def places() -> dict[str, Box]:
+    """What lights up of the face buttons and shoulders where the family draws them, in pixels."""
     scale = WIDTH / SCENE.canvas[0]
     found: dict[str, Box] = {}
     for name in (*FACE, *SHOULDERS):
         x, y, w, h = SCENE.boxes[name]
         inner = (x + w / 4, y + h / 4, w / 2, h / 2)  # the boxes themselves overlap
         left, top, width, height = (round(side * scale) for side in inner)
-        found[name] = (left, top - round(raised) if name in SHOULDERS else top, width, height)
+        found[name] = (left, top, width, height)
     return found
 
 
@@ -45,29 +45,3 @@ def test_buttons_are_regions_and_the_game_is_none() -> None:
     for name, box in boxes.items():
         assert any(region.box == pytest.approx(box, abs=3) for region in regions), name
     assert len(regions) == len(boxes)
-
-
-def test_shoulders_that_are_drawn_elsewhere_are_found_in_their_order() -> None:
-    boxes = places(raised=8)
-    crops = crops_of(boxes)
-    matched = match_layout(find_regions(crops, np.median(crops, 0).astype(np.uint8)), SCENE, (WIDTH, HEIGHT))
-    for name, box in boxes.items():
-        assert matched.regions[name].box == pytest.approx(box, abs=3), name
-
-
-def test_a_layout_moves_with_what_lights_up() -> None:
-    boxes = {name: (x - 14, y, w, h) for name, (x, y, w, h) in places().items() if name in FACE}
-    crops = crops_of(boxes)
-    matched = match_layout(find_regions(crops, np.median(crops, 0).astype(np.uint8)), SCENE, (WIDTH, HEIGHT))
-    assert {*FACE} <= matched.regions.keys()
-    assert matched.boxes["east"] == pytest.approx(boxes["east"], abs=3)
-    x = SCENE.boxes["dpad_up"][0] * WIDTH / SCENE.canvas[0]
-    assert matched.boxes["dpad_up"][0] == pytest.approx(x - 14, abs=8), "goes along, though nobody pressed it"
-
-
-def test_a_place_where_nothing_lights_up_gets_no_region() -> None:
-    boxes = {"south": places()["south"]}
-    crops = crops_of(boxes)
-    drawn = {name: np.array(box) * WIDTH / SCENE.canvas[0] for name, box in SCENE.boxes.items()}
-    matched = match_in_place(find_regions(crops, np.median(crops, 0).astype(np.uint8)), SCENE, drawn, WIDTH)
-    assert [*matched.regions] == ["south"]

@@ -1,0 +1,53 @@
+"""The caps of sticks that nobody drew are found by what moves, however far off the layout has them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from extraction.caps import find_caps
+
+SIZE, MIDDLE, RADIUS, TRAVEL = (80, 100), (48.0, 40.0), 10, 8  # h, w; x, y
+OFF_BY_SOME = (30.0, 24.0, 36.0, 36.0)  # what it sweeps is 31, 23, 34, 34
+
+
+def _play(at_rest: int, tilted: int) -> np.ndarray:
+    """120 pictures of a bright-rimmed cap on a pad with an edge beside it; it rests half of the time."""
+    turns = np.linspace(0, 6 * np.pi, 120)
+    away = np.stack([np.cos(turns), np.sin(turns)], 1) * TRAVEL * (np.sin(turns / 5) ** 2)[:, None]
+    away[::2] = 0
+    crops = np.full((120, *SIZE, 3), 90, np.uint8)
+    crops[:, :, :20] = 140
+    for crop, by in zip(crops, away, strict=True):
+        x, y = (round(middle + step) for middle, step in zip(MIDDLE, by, strict=True))
+        cv2.circle(crop, (x, y), RADIUS, (200, 180, 60), -1)
+        cv2.circle(crop, (x, y), RADIUS - 3, (at_rest if np.hypot(*by) < 1 else tilted,) * 3, -1)
+    return crops
+
+
+def _find(crops: np.ndarray, off: float) -> dict[str, tuple[float, ...]]:
+    x, y, w, h = OFF_BY_SOME
+    found = find_caps(crops, np.median(crops, 0).astype(np.uint8), {"j_left": (x + off, y - off, w, h)}, [])
+    return {name: (*cap.middle, cap.side, cap.travel, len(cap.looks)) for name, cap in found.items()}
+
+
+@pytest.mark.parametrize("off", [0, 6])
+def test_a_cap_is_found_where_it_rests_and_as_far_as_it_goes(off: int) -> None:
+    x, y, side, travel, looks = _find(_play(40, 40), off)["j_left"]
+    assert (x, y) == pytest.approx(MIDDLE, abs=1.6)
+    assert side == pytest.approx(2 * RADIUS + 1, abs=4)
+    assert travel == pytest.approx(TRAVEL, abs=2)
+    assert looks == 1
+
+
+def test_a_cap_that_turns_white_when_tilted_has_two_looks() -> None:
+    x, y, _, travel, looks = _find(_play(40, 255), 3)["j_left"]
+    assert (x, y) == pytest.approx(MIDDLE, abs=1.6)
+    assert travel == pytest.approx(TRAVEL, abs=2)
+    assert looks == 2
+
+
+def test_where_only_a_game_moves_no_cap_is_found() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, *SIZE, 3), np.uint8)
+    assert not _find(noise, 0)
