@@ -68,7 +68,7 @@ class StickFits:
             if name not in scene.undrawn and (window := _window(scene.sticks[name], to_crop, box_xywh[2:])) is not None
         }
         raster = rasterise(placement.template, max(1, round(width)))
-        looks = [_draw_places(raster, to_crop, list(windows.values()), click) for click in (False, True)]
+        looks = [_draw_places(raster, to_crop, [*windows.values()], click) for click in (False, True)]
         shrink = min(1.0, COMPARED_WIDTH / width)
         self._sticks = [
             _DrawnStick.of(stick, windows[stick], released, clicked, shrink)
@@ -92,6 +92,8 @@ class StickFits:
 
 def _draw_places(raster: Raster, to_crop: np.ndarray, windows: Sequence[Window], click: bool) -> list[np.ndarray]:
     """What windows of the crop show while the sticks stand at each place: (225, h, w, 4) each, premultiplied."""
+    if not windows:
+        return []
     shown: list[list[np.ndarray]] = [[] for _ in windows]
     for start in range(0, len(_AT), DRAWN_AT_ONCE):
         at = _AT[start : start + DRAWN_AT_ONCE]
