@@ -38,7 +38,7 @@ NO_MISFIT: Final = 1e-6  # of 255: where nothing moves, not even the game, every
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
 CLICKED_FRAMES: Final = 2
-UNEXPLAINED: Final = 0.87  # of what moves in the sticks' reaches: if that is left, it is the game
+UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
 TRAVELLED: Final = 98  # percentile of how far it was seen from where it rests
 LEAST_TRAVEL: Final = 0.1  # of a cap's size; a stick that was seen to move less was hardly used
 
