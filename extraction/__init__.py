@@ -9,7 +9,10 @@ look        template + place + what is seen there -> how opaque it is drawn, and
 variants    drawings that look the same at rest -> the one that is seen pressed
 propose     frames in which no template is found -> where something looks like a pad
 outline     template + place + what is seen there -> where the body of a skin is that only resembles it
-locate      keypoints + templates -> Placement
+votes       keypoints + templates -> which templates may be there, about where
+fits        such a candidate -> where exactly, how much of it is seen, and how like it that looks
+relatives   places that look like a pad -> the drawing that is there, or that what is there resembles
+locate      sampled frames + templates -> Placement
 layout      video + box + family -> where each control is, for a skin that nobody drew
 rectify     frame + Placement -> panel, one tile per control
 evidence    panel + template + the video's own rest picture -> the parser's input

@@ -127,6 +127,12 @@ def covered_box(scene: Scene, affine: np.ndarray, frame_wh: tuple[int, int]) -> 
     return clip_box((*affine[:, 2].tolist(), width, height), frame_wh)
 
 
+def scale_box(box: Box, scale: float) -> Box:
+    """The same box in a picture ``scale`` times as large."""
+    x, y, w, h = box
+    return x * scale, y * scale, w * scale, h * scale
+
+
 def clip_box(box: Box, frame_wh: tuple[int, int]) -> tuple[int, int, int, int]:
     """A box in whole pixels, clipped to the frame: x, y, width, height, at least 1 x 1."""
     corner, size = np.array(box[:2]), np.array(box[2:])

@@ -166,8 +166,8 @@ BODY, ELSEWHERE = (905, 490, 240, 150), (1100, 560, 150, 100)
 def test_a_skin_with_another_body_has_the_box_of_that_if_it_is_clear_and_looked_like_a_pad(
     body: tuple[int, int, int, int], agreement: float, believed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extraction.locate.fit_outline", lambda *_: Outline(body, agreement, before=0.3))
-    monkeypatch.setattr("extraction.locate.fit_window", lambda box, _: box)
+    monkeypatch.setattr("extraction.relatives.fit_outline", lambda *_: Outline(body, agreement, before=0.3))
+    monkeypatch.setattr("extraction.relatives.fit_window", lambda box, _: box)
     frames = moving_game(10)
     for frame in frames:
         put(frame, library()["dualsense/own"], 900, 500, 230)
@@ -178,7 +178,7 @@ def test_a_skin_with_another_body_has_the_box_of_that_if_it_is_clear_and_looked_
 
 
 def test_a_skin_in_a_window_of_its_own_has_the_box_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extraction.locate.measure_limit", lambda *_: 0.2)  # other colours than the drawing's
+    monkeypatch.setattr("extraction.relatives.measure_limit", lambda *_: 0.2)  # other colours than the drawing's
     name, frames = "dualsense/own", moving_game(10)
     scale = 230 / library()[name].scene.canvas[0]
     x, y, w, h = map(round, outline_box(library()[name], np.array([[scale, 0, 900], [0, scale, 500]])))
