@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -34,23 +35,11 @@ def train_parser(
     The games behind them are those that `python -m synthetic.backgrounds` has recorded.
     """
     faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
-        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
-        from synthetic.split import training_templates
+    with faults.told():
         from synthetic.training import CONFIGS, train
 
         recipe = CONFIGS[config.value]
-        task = bar.add_task("training", total=recipe.samples)
-        weights = train(
-            recipe,
-            training_templates(),
-            Backgrounds(TRAIN_PATH),
-            Backgrounds(EVAL_PATH),
-            run or Path("runs") / config.value,
-            device=resolve_device(device),
-            on_progress=lambda done, _, line: bar.update(task, completed=done, description=f"loss {line['loss']:.3f}"),
-        )
-        out.print(f"wrote {weights}", markup=False)
+        _train(train, recipe, recipe.samples, "loss", run or Path("runs") / config.value, device)
     faults.exit()
 
 
@@ -67,23 +56,27 @@ def train_xfeat(
     The games are those that `python -m synthetic.backgrounds` has recorded.
     """
     faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
-        from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
-        from synthetic.split import training_templates
+    with faults.told():
         from synthetic.xfeat import Recipe, train
 
         recipe = Recipe()
-        task = bar.add_task("training", total=recipe.pairs)
-        weights = train(
-            recipe,
-            training_templates(),
-            Backgrounds(TRAIN_PATH),
-            Backgrounds(EVAL_PATH),
-            run,
-            device=resolve_device(device),
-            on_progress=lambda done, line: bar.update(
-                task, completed=done, description=f"loss {line['descriptors']:.3f}"
-            ),
-        )
-        out.print(f"wrote {weights}", markup=False)
+        _train(train, recipe, recipe.pairs, "descriptors", run, device)
     faults.exit()
+
+
+def _train(train: Callable[..., Path], recipe: object, total: int, loss: str, run: Path, device: Device) -> None:
+    """Train on the drawings and recorded games that are there for it. loss: which one the bar tells."""
+    from synthetic.backgrounds import EVAL_PATH, TRAIN_PATH, Backgrounds
+    from synthetic.split import training_templates
+
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=total)
+
+        def tell(done: int, line: dict[str, float]) -> None:
+            bar.update(task, completed=done, description=f"loss {line[loss]:.3f}")
+
+        games, held_out = Backgrounds(TRAIN_PATH), Backgrounds(EVAL_PATH)
+        weights = train(
+            recipe, training_templates(), games, held_out, run, device=resolve_device(device), on_progress=tell
+        )
+    out.print(f"wrote {weights}", markup=False)

@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
@@ -28,10 +27,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from extraction.network import has_bfloat16
 from extraction.propose import EXTENT, STRIDE, WINDOW_WH, ProposerNet
+from synthetic.runs import append_line, descend, load_checkpoint, mean_of, save_checkpoint, save_whole, stack
 from synthetic.split import training_templates
 from synthetic.takes import TAKES_PATH
-from synthetic.training import append_line, optimiser_tensors, restore_optimiser, save_whole
-from synthetic.windows import IGNORED, PRESENT, Window, WindowMaker
+from synthetic.windows import IGNORED, PRESENT, WindowMaker
 from templates.catalogue import Template, library
 
 # Styles and takes that this network is not trained on: its threshold is chosen on them, no test uses them.
@@ -73,12 +72,6 @@ class Fresh(Dataset[dict[str, Tensor]]):
         return stack([self._maker.make(start + i) for i in range(self._recipe.fresh)])
 
 
-def stack(windows: list[Window]) -> dict[str, Tensor]:
-    """Windows as tensors, by field."""
-    names = Window.__dataclass_fields__
-    return {name: torch.from_numpy(np.stack([getattr(window, name) for window in windows])) for name in names}
-
-
 def split_templates() -> tuple[dict[str, Template], dict[str, Template]]:
     """The drawings that this network is trained on, and those that its threshold is chosen on."""
     allowed = training_templates()
@@ -101,7 +94,7 @@ def train(recipe: Recipe, takes: np.ndarray, run: Path, workers: int) -> Path:
     (drawings, check_drawings), (played, check_played) = split_templates(), split_takes(takes)
     net = ProposerNet(len(families)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    step, total = _load(net, optimiser, run), recipe.windows // recipe.fresh
+    step, total = load_checkpoint(net, optimiser, run), recipe.windows // recipe.fresh
     checker = WindowMaker(check_drawings, check_played, families, recipe.seed + CHECK_SEED)
     checks = stack([checker.make(i) for i in range(CHECK_WINDOWS)])
     maker = WindowMaker(drawings, played, families, recipe.seed)
@@ -115,31 +108,19 @@ def train(recipe: Recipe, takes: np.ndarray, run: Path, workers: int) -> Path:
         again = [seen[i] for i in rng.integers(len(seen), size=count)]
         batch = {name: torch.cat([each[name] for each in (batch, *again)]) for name in batch}
         rate = recipe.learning_rate * min(1.0, (step + 1) / 100) * (total - step) / total
-        losses.append(_learn(net, optimiser, batch, rate))
+        net.train()
+        losses.append(descend(net, optimiser, losses_of(net, batch), rate, 5.0))
         step += 1
         if step % REPORT_EVERY == 0 or step == total:
             speed = (step - first) * recipe.fresh / (time.monotonic() - started)
-            line = {"windows": step * recipe.fresh, "windows_per_s": speed}
-            line |= {name: float(np.mean([each[name] for each in losses])) for name in losses[0]}
+            line = {"windows": step * recipe.fresh, "windows_per_s": speed, **mean_of(losses)}
             if step % CHECK_EVERY == 0 or step == total:
                 line |= check(net, checks)
-                _save(net, optimiser, step, run)
+                save_checkpoint(net, optimiser, step, run)
                 _export(net, run, recipe, families, line)
             losses.clear()
             append_line(run / "curve.jsonl", line)
     return run / "proposer.safetensors"
-
-
-def _learn(net: ProposerNet, optimiser: AdamW, batch: dict[str, Tensor], rate: float) -> dict[str, float]:
-    net.train()
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    parts = losses_of(net, batch)
-    optimiser.zero_grad()
-    sum(parts.values(), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-    optimiser.step()
-    return {name: value.item() for name, value in parts.items()}
 
 
 def losses_of(net: ProposerNet, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -204,24 +185,6 @@ def _overlap(a: Tensor, b: Tensor) -> Tensor:
     high = torch.minimum(a[:, :2] + a[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2)
     both = (high - low).clamp(min=0).prod(1)
     return both / (a[:, 2:].prod(1) + b[:, 2:].prod(1) - both).clamp(min=1e-6)
-
-
-def _save(net: ProposerNet, optimiser: AdamW, step: int, run: Path) -> None:
-    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
-    tensors |= optimiser_tensors(optimiser)
-    tensors["step"] = torch.tensor(step)
-    save_whole(tensors, run / "checkpoint.safetensors", {})
-
-
-def _load(net: ProposerNet, optimiser: AdamW, run: Path) -> int:
-    """Go on from a checkpoint; the step that it stands at, 0 without one."""
-    path = run / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    net.load_state_dict({name.removeprefix("net."): value for name, value in tensors.items() if "net." in name[:4]})
-    restore_optimiser(optimiser, tensors)
-    return int(tensors["step"])
 
 
 def _export(net: ProposerNet, run: Path, recipe: Recipe, families: list[str], scores: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
@@ -28,6 +28,15 @@ from torch.utils.data import DataLoader, Dataset
 from extraction.network import GRID, ParserConfig, ParserNet, has_bfloat16
 from synthetic.backgrounds import Backgrounds
 from synthetic.compose import GROUP, Batch, Composer
+from synthetic.runs import (
+    append_line,
+    descend,
+    optimiser_tensors,
+    rate_at,
+    restore_optimiser,
+    save_whole,
+    tensors_under,
+)
 from templates.catalogue import Template
 
 log = logging.getLogger(__name__)
@@ -82,9 +91,12 @@ def train(
     *,
     device: str = "cpu",
     report_every: int = 50,
-    on_progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    on_progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Path:
-    """Train until ``config.samples``, or go on where the run folder stands; return the weights' path."""
+    """Train until ``config.samples``, or go on where the run folder stands; return the weights' path.
+
+    held_out: games for the scores. on_progress hears how many pairs were learned from, and a line of the curve.
+    """
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     state = _Run.start(config, run, device)
@@ -111,7 +123,7 @@ def train(
             append_line(run / "curve.jsonl", line)
             state.save()
             if on_progress:
-                on_progress(state.step * config.batch, config.samples, line)
+                on_progress(state.step * config.batch, line)
     return run / WEIGHTS_NAME
 
 
@@ -216,13 +228,8 @@ class _Run:
     def learn(self, batch: Batch, rate: float) -> float:
         """One optimiser step; returns the loss."""
         self.net.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         loss = loss_of(self.net, batch, self._half)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
+        descend(self.net, self.optimiser, {"loss": loss}, rate, 1.0)
         self.average.update_parameters(self.net)
         self.step += 1
         return loss.item()
@@ -240,22 +247,10 @@ class _Run:
         if ParserConfig.model_validate_json(about["net"]) != self.config.net:
             raise ValueError(f"{self._path} was made with another network; choose another run folder or delete it")
         tensors = load_file(self._path)
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-        self.net.load_state_dict(under("net."))
-        self.average.load_state_dict(under("average."))
+        self.net.load_state_dict(tensors_under("net.", tensors))
+        self.average.load_state_dict(tensors_under("average.", tensors))
         restore_optimiser(self.optimiser, tensors)
         self.step = int(about["step"])
-
-
-def rate_at(step: int, total: int, peak: float) -> float:
-    """The learning rate of a step: up to ``peak`` in the first 2 % of all, then down to zero, both linearly."""
-    warm = max(1, round(0.02 * total))
-    if step < warm:
-        return peak * (step + 1) / warm
-    return peak * (total - step) / (total - warm)
 
 
 def _export(state: _Run, run: Path, scores: dict[str, float]) -> None:
@@ -269,31 +264,3 @@ def _export(state: _Run, run: Path, scores: dict[str, float]) -> None:
     }
     path = run / WEIGHTS_NAME
     save_whole(state.shipped.state_dict(), path, {"padtrace": json.dumps(info)})
-
-
-def optimiser_tensors(optimiser: AdamW) -> dict[str, Tensor]:
-    """What an optimiser remembers, for a checkpoint."""
-    entries = optimiser.state_dict()["state"].items()
-    return {f"optimiser.{i}.{name}": value for i, entry in entries for name, value in entry.items()}
-
-
-def restore_optimiser(optimiser: AdamW, tensors: Mapping[str, Tensor]) -> None:
-    """Give it back what a checkpoint, of whose tensors other names are passed over, holds of it."""
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, field = name.split(".", 2)
-            entries.setdefault(int(index), {})[field] = value
-    optimiser.load_state_dict({"state": entries, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def save_whole(tensors: Mapping[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write a file of tensors whole or not at all; ``about`` is its metadata."""
-    partial = path.with_suffix(".partial")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, about)
-    os.replace(partial, path)
-
-
-def append_line(path: Path, line: dict[str, float]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps({name: round(value, 5) for name, value in line.items()}) + "\n")

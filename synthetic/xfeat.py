@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import cv2
-import numpy as np
 import torch
 from kornia.feature.xfeat import XFeatModel
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, Dataset
@@ -27,7 +25,7 @@ from extraction.network import has_bfloat16
 from extraction.xfeat import describe, find_corners, make_net, sample
 from synthetic.backgrounds import Backgrounds
 from synthetic.pairs import WINDOW_WH, Pair, PairMaker
-from synthetic.training import append_line, optimiser_tensors, rate_at, restore_optimiser, save_whole
+from synthetic.runs import append_line, descend, load_checkpoint, mean_of, rate_at, save_checkpoint, save_whole, stack
 from templates.catalogue import Template
 
 WEIGHTS_NAME: Final = "xfeat.safetensors"
@@ -69,12 +67,6 @@ class Steps(Dataset[dict[str, Tensor]]):
         return stack([self._maker.make(start + i) for i in range(self._recipe.batch)])
 
 
-def stack(pairs: list[Pair]) -> dict[str, Tensor]:
-    """Pairs as tensors, by field."""
-    names = Pair.__dataclass_fields__
-    return {name: torch.from_numpy(np.stack([getattr(pair, name) for pair in pairs])) for name in names}
-
-
 def train(
     recipe: Recipe,
     templates: Mapping[str, Template],
@@ -94,7 +86,7 @@ def train(
     torch.manual_seed(recipe.seed)
     net = make_net().to(device)
     optimiser = AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    step, total = _load(net, optimiser, run), recipe.pairs // recipe.batch
+    step, total = load_checkpoint(net, optimiser, run), recipe.pairs // recipe.batch
     # A GPU has processor cores to itself that make pairs; they make them beside the one that learns.
     makers = max(1, (os.cpu_count() or 1) - 1)
     torch.set_num_threads(1 if device == "cpu" else makers)
@@ -105,19 +97,20 @@ def train(
     losses, started, first = [], time.monotonic(), step
     for batch in DataLoader(steps, batch_size=None, num_workers=makers):
         batch = {name: value.to(device) for name, value in batch.items()}
-        losses.append(_learn(net, optimiser, batch, recipe, rate_at(step, total, recipe.learning_rate)))
+        net.train()
+        parts = losses_of(net, batch, recipe.temperature)
+        losses.append(descend(net, optimiser, parts, rate_at(step, total, recipe.learning_rate), 5.0))
         step += 1
         if step % report_every == 0 or step == total:
             speed = (step - first) * recipe.batch / (time.monotonic() - started)
-            line = {"pairs": float(step * recipe.batch), "pairs_per_s": speed}
-            line |= {name: float(np.mean([each[name] for each in losses])) for name in losses[0]}
+            line = {"pairs": float(step * recipe.batch), "pairs_per_s": speed, **mean_of(losses)}
             if step % (report_every * CHECK_EVERY) == 0 or step == total:
                 line |= check(net, checked)
                 about = {"recipe": recipe.model_dump(), "scores_on_held_out_games": line}
                 save_whole(net.state_dict(), run / WEIGHTS_NAME, {"padtrace": json.dumps(about)})
             losses.clear()
             append_line(run / "curve.jsonl", line)
-            _save(net, optimiser, step, run)
+            save_checkpoint(net, optimiser, step, run)
             if on_progress:
                 on_progress(step * recipe.batch, line)
     return run / WEIGHTS_NAME
@@ -183,36 +176,3 @@ def check(net: XFeatModel, pairs: list[Pair]) -> dict[str, float]:
         "matched": float(torch.cat(matched).float().mean()),
         "trusted": float(torch.stack(trusted).mean()),
     }
-
-
-def _learn(
-    net: XFeatModel, optimiser: AdamW, batch: Mapping[str, Tensor], recipe: Recipe, rate: float
-) -> dict[str, float]:
-    """One optimiser step; returns the losses."""
-    net.train()
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    parts = losses_of(net, batch, recipe.temperature)
-    optimiser.zero_grad()
-    torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-    optimiser.step()
-    return {name: value.item() for name, value in parts.items()}
-
-
-def _save(net: XFeatModel, optimiser: AdamW, step: int, run: Path) -> None:
-    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
-    tensors |= optimiser_tensors(optimiser) | {"step": torch.tensor(step)}
-    save_whole(tensors, run / "checkpoint.safetensors", {})
-
-
-def _load(net: XFeatModel, optimiser: AdamW, run: Path) -> int:
-    """Go on from a checkpoint; the step that it stands at, 0 without one."""
-    path = run / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    state = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
-    net.load_state_dict(state)
-    restore_optimiser(optimiser, tensors)
-    return int(tensors["step"])
