@@ -110,8 +110,8 @@ class ParserNet(nn.Module):
         # The template's own stick picture says where it fits; the network corrects that where it is deceived.
         misfits = functional.avg_pool2d(current[:, STICK_MISFITS, :, :STICK_TILE].float(), STRIDE)
         fits = -(self.trust[:, None, None] * misfits).sum(1)
-        buttons = torch.stack([tile_of(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
-        return buttons, torch.stack([tile_of(stick, name) + tile_of(fits, name) for name in STICKS], 1)
+        buttons = torch.stack([_tile_of(pressed, name).mean((1, 2)) for name in BUTTONS], 1)
+        return buttons, torch.stack([_tile_of(stick, name) + _tile_of(fits, name) for name in STICKS], 1)
 
 
 class FoldedHead(nn.Module):
@@ -171,10 +171,10 @@ def attend_to_few(
 AttentionInterface.register("few_keys", attend_to_few)
 
 
-def tile_of(cells: Tensor, control: str, stride: int = STRIDE) -> Tensor:
-    """A control's part of a map (B, rows, columns) of the panel or its left part, a cell for every ``stride`` px."""
-    x, y = (corner // stride for corner in TILE_XY[control])
-    size = tile_size(control) // stride
+def _tile_of(cells: Tensor, control: str) -> Tensor:
+    """A control's part of a map (B, rows, columns) of the panel or its left part, a cell for every STRIDE px."""
+    x, y = (corner // STRIDE for corner in TILE_XY[control])
+    size = tile_size(control) // STRIDE
     return cells[:, y : y + size, x : x + size]
 
 

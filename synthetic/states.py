@@ -10,7 +10,6 @@ from templates.controls import BUTTON_INDEX, BUTTONS, DPAD, TRIGGER_PRESSED_FROM
 
 # How often each button is pressed, relative to the face buttons.
 _WEIGHTS: Final = {"guide": 0.08, "back": 0.15, "start": 0.2, "left_thumb": 0.35, "right_thumb": 0.35}
-_DPAD_SLICE: Final = slice(BUTTON_INDEX[DPAD[0]], BUTTON_INDEX[DPAD[-1]] + 1)
 
 
 def draw_states(rng: np.random.Generator, length: int, fps: float = 60.0) -> States:

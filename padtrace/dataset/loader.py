@@ -438,7 +438,6 @@ def _share(total: int, part: int, parts: int) -> tuple[int, int]:
 def _batches_done(samples: Sequence[int], batches: int, batch_size: int) -> list[int]:
     """Of ``batches`` batches that a loader gave, asking its workers in turn, how many came from each."""
     left = [-(-each // batch_size) for each in samples]
-    done = [0] * len(samples)
     rounds = min(batches // len(samples), min(left))
     done = [rounds] * len(samples)
     rest = batches - rounds * len(samples)
