@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from extraction.look import COMPARED_WIDTH, see_at
-from extraction.presses import single_presses
+from extraction.presses import CHANGED, single_presses
 from extraction.rectify import overlay_width
 from templates.catalogue import Template
 from templates.controls import BUTTONS, STICKS, States
@@ -20,7 +20,6 @@ from templates.draw import draw, rasterise
 
 ALIKE: Final = 0.02  # of full scale, mean over what is drawn: rest pictures that differ less are the same
 TILTS: Final = 8  # directions in which a stick is looked for, as far as it goes and half as far
-SHOWING: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
 BARE: Final = 0.05  # of a pixel: where less is left bare nothing can be told of the game behind it
 NOISE: Final = 0.04  # of full scale: what an encoder does to a colour
 
@@ -67,7 +66,7 @@ def _explain(looks: np.ndarray, changes: np.ndarray) -> np.ndarray:
 
     looks: (V, K, 3, h, w), how each of its K looks differs from rest. changes: (N, 3, h, w), how the frames do.
     """
-    showing = np.abs(looks).max((0, 1, 2)) > SHOWING
+    showing = np.abs(looks).max((0, 1, 2)) > CHANGED
     if not showing.any():
         return np.zeros(len(looks))
     looks, changes = looks[..., showing].reshape(*looks.shape[:2], -1), changes[..., showing].reshape(len(changes), -1)
