@@ -109,12 +109,6 @@ def _way_out(edge: np.ndarray, rough: np.ndarray) -> int:
     return 0
 
 
-def outline_box(template: Template, affine: np.ndarray) -> Box:
-    """The box around a drawing's outline where ``affine`` puts the canvas: x, y, width, height."""
-    points, _ = _outline_of(template)
-    return _to_picture(template, affine, points.min(0), np.ptp(points, 0))
-
-
 def _to_picture(template: Template, affine: np.ndarray, low: np.ndarray, size: np.ndarray) -> Box:
     """A box of the canvas, in pixels of COMPARED_WIDTH, as ``affine`` puts it into a picture."""
     scale = np.diag(affine[:, :2]) * template.scene.canvas[0] / COMPARED_WIDTH

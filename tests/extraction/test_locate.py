@@ -12,8 +12,8 @@ import pytest
 
 from extraction.features import SIFT, Features
 from extraction.locate import Found, locate, locate_near, place_by_hand
-from extraction.look import LEAST_OPACITY
-from extraction.outline import Outline, outline_box
+from extraction.look import COMPARED_WIDTH, LEAST_OPACITY
+from extraction.outline import Outline
 from extraction.propose import Proposal
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
@@ -22,6 +22,7 @@ from templates.catalogue import Template, library, load_templates, save_template
 from templates.controls import States
 from templates.draw import draw_rgba
 from templates.importers.input_overlay import import_input_overlay
+from templates.scene import Box
 
 SHARED = Path(__file__).parents[3] / "shared"
 FRAME_WH = (1280, 720)
@@ -47,6 +48,18 @@ def put(frame: np.ndarray, template: Template, x: int, y: int, width: int, opaci
     window = frame[y : y + height, x : x + width]
     window[:] = (picture[..., :3] * alpha + window * (1 - alpha)).astype(np.uint8)
     return (x, y, width, height)
+
+
+def outline_box(template: Template, affine: np.ndarray) -> Box:
+    """The box around all that a drawing shows, at rest or pressed, where ``affine`` puts its canvas.
+
+    Through the middle of its outermost pixels, as an outline goes.
+    """
+    shown = [draw_rgba(template, states, COMPARED_WIDTH)[..., 3] for states in (States.rest(), States.all_pressed())]
+    x, y, w, h = cv2.boundingRect((np.maximum(*shown) > 40).astype(np.uint8))
+    (a, _, left), (_, d, top) = affine.tolist()
+    unit = template.scene.canvas[0] / COMPARED_WIDTH
+    return (x + 0.5) * unit * a + left, (y + 0.5) * unit * d + top, (w - 1) * unit * a, (h - 1) * unit * d
 
 
 def find(frames: Sequence[np.ndarray], names: Sequence[str] = FEW, features: Features = SIFT) -> Found:

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.outline import fit_outline, fit_window, outline_box
+from extraction.outline import fit_outline, fit_window
 from templates.catalogue import library
 from templates.controls import States
 from templates.draw import draw_rgba
-from tests.extraction.test_locate import moving_game, put
+from tests.extraction.test_locate import moving_game, outline_box, put
 
 WIDTH = 260
 CORNER = (500, 300)
