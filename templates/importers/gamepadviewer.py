@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from pydantic import ValidationError
-
-from templates.catalogue import TemplateError, check_sizes, one_sentence, slug
+from templates.catalogue import TemplateError, check_sizes, slug
 from templates.controls import TRIGGERS
 from templates.importers.css import Sheet
 from templates.importers.easel import Easel, name_by_place, unmoved, with_reach
 from templates.importers.page import Box, Page, Pictures
-from templates.importers.skin import ImportedSkin, family_in, read_text, with_unique_ids
+from templates.importers.skin import ImportedSkin, family_in, find_files, naming, read_text, with_unique_ids
 from templates.scene import NINE_STATES, Part, Scene
 
 TRAVEL: Final = 25.0  # px; the site's default, its ``soffset``
@@ -75,29 +73,14 @@ def import_gamepadviewer(path: Path, family: str | None = None) -> list[Imported
     over. Raises ``TemplateError`` where nothing can be imported or a skin is broken.
     """
     skins: list[ImportedSkin] = []
-    for file in _css_files(path):
-        try:
+    for file in find_files(path, ".css", "a .css file"):
+        with naming(file, "CSS"):
             skin = _import_file(file, family)
-        except ValidationError as error:
-            raise TemplateError(f"{file}: {one_sentence(error, None)}") from error
-        except TemplateError as error:
-            raise TemplateError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
-        except RecursionError as error:
-            raise TemplateError(f"{file}: expected CSS, found brackets without end; mend the file") from error
         if skin is not None and skin.scene.known:
             skins.append(skin)
     if not skins:
         raise TemplateError(f"expected a gamepadviewer skin with gamepad elements at {path}, found none")
     return with_unique_ids(skins)
-
-
-def _css_files(path: Path) -> list[Path]:
-    """The CSS file itself, or every one below a folder, sorted; links are not followed."""
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() == ".css" and not file.is_symlink())
-    if path.suffix.lower() != ".css":
-        raise TemplateError(f"{path}: expected a folder or a .css file, found neither; check the path")
-    return [path]
 
 
 def _import_file(file: Path, family: str | None) -> ImportedSkin | None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Annotated, Final
 from xml.etree.ElementTree import Element
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from templates.catalogue import MAX_PARTS, TemplateError, check_sizes, one_sentence, slug
+from templates.catalogue import MAX_PARTS, TemplateError, check_sizes, slug
 from templates.importers import svg
 from templates.importers.css import Sheet
 from templates.importers.easel import Easel, Paint, name_by_place, unmoved, with_reach
@@ -26,7 +26,9 @@ from templates.importers.page import Box, Page, Pictures, Size, SvgPicture, name
 from templates.importers.skin import (
     ImportedSkin,
     family_in,
+    find_files,
     find_inside,
+    naming,
     read_text,
     with_unique_ids,
 )
@@ -101,32 +103,16 @@ def import_open_joystick_display(path: Path, family: str | None = None) -> list[
     Raises ``TemplateError`` where nothing can be imported or a theme is broken.
     """
     skins: list[ImportedSkin] = []
-    for file in _theme_files(path):
-        try:
+    for file in find_files(path, ".json", "a theme.json", name="theme.json"):
+        with naming(file, "a theme"):
             theme = _read_theme(file)
             for entry in theme.styles or (StyleEntry(),):
                 skin = _import_style(file.parent, theme, entry, family)
                 if skin.scene.known:
                     skins.append(skin)
-        except ValidationError as error:
-            raise TemplateError(f"{file}: {one_sentence(error, None)}") from error
-        except TemplateError as error:
-            raise TemplateError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
-        except RecursionError as error:
-            raise TemplateError(f"{file}: expected a theme, found brackets without end; mend the files") from error
     if not skins:
         raise TemplateError(f"expected an Open Joystick Display theme with gamepad elements at {path}, found none")
     return with_unique_ids(skins)
-
-
-def _theme_files(path: Path) -> list[Path]:
-    """The JSON itself, or every theme.json below a folder, sorted; links are not followed."""
-    if path.is_dir():
-        files = (file for file in path.rglob("*") if file.name.lower() == "theme.json")
-        return sorted(file for file in files if not file.is_symlink())
-    if path.suffix.lower() != ".json":
-        raise TemplateError(f"{path}: expected a folder or a theme.json, found neither; check the path")
-    return [path]
 
 
 def _read_theme(file: Path) -> Theme:

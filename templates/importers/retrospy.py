@@ -33,7 +33,9 @@ from templates.importers.skin import (
     ImportedSkin,
     encode_png,
     family_in,
+    find_files,
     find_inside,
+    naming,
     read_text,
     sides_of_diamond,
     with_unique_ids,
@@ -171,26 +173,12 @@ def import_retrospy(path: Path, family: str | None = None) -> list[ImportedSkin]
     mice) are passed over. Raises ``TemplateError`` where nothing can be imported or a skin is broken.
     """
     skins: list[ImportedSkin] = []
-    for file in _skin_files(path):
-        try:
+    for file in find_files(path, ".xml", "a skin.xml", name="skin.xml"):
+        with naming(file, "XML"):
             skins += [skin for skin in _import_file(file, family) if skin.scene.known]
-        except ValidationError as error:
-            raise TemplateError(f"{file}: {one_sentence(error, None)}") from error
-        except TemplateError as error:
-            raise TemplateError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
     if not skins:
         raise TemplateError(f"expected a RetroSpy skin with gamepad elements at {path}, found none")
     return with_unique_ids(skins)
-
-
-def _skin_files(path: Path) -> list[Path]:
-    """The XML itself, or every skin.xml below a folder, sorted; links are not followed."""
-    if path.is_dir():
-        files = (file for file in path.rglob("*") if file.name.lower() == "skin.xml")
-        return sorted(file for file in files if not file.is_symlink())
-    if path.suffix.lower() != ".xml":
-        raise TemplateError(f"{path}: expected a folder or a skin.xml, found neither; check the path")
-    return [path]
 
 
 def _import_file(file: Path, family: str | None) -> Iterator[ImportedSkin]:

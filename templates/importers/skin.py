@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Final, TypeVar
 
 import cv2
 import numpy as np
+from pydantic import ValidationError
 
-from templates.catalogue import MAX_TEXT_BYTES, TemplateError, files_of, read_limited
+from templates.catalogue import MAX_TEXT_BYTES, TemplateError, files_of, one_sentence, read_limited
 from templates.scene import Scene
 
 MAX_SKIN_BYTES: Final = 256 << 20  # all pictures of one skin
@@ -45,6 +47,33 @@ class ImportedSkin:
 
     scene: Scene
     pictures: dict[str, bytes]
+
+
+def find_files(path: Path, suffix: str, called: str, name: str | None = None) -> list[Path]:
+    """The file itself, or every one below a folder, sorted; links are not followed.
+
+    suffix: of the file, such as ".json", in any letter case. called: what errors call it. name: what every file below a
+    folder is called, in any letter case, where the suffix says too little.
+    """
+    if path.is_dir():
+        files = (file for file in path.rglob("*") if (file.name if name else file.suffix).lower() == (name or suffix))
+        return sorted(file for file in files if not file.is_symlink())
+    if path.suffix.lower() != suffix:
+        raise TemplateError(f"{path}: expected a folder or {called}, found neither; check the path")
+    return [path]
+
+
+@contextmanager
+def naming(file: Path, text: str) -> Iterator[None]:
+    """What is wrong with a skin's file is one sentence that names it. text: what it is written in."""
+    try:
+        yield
+    except ValidationError as error:
+        raise TemplateError(f"{file}: {one_sentence(error, None)}") from error
+    except TemplateError as error:
+        raise TemplateError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+    except RecursionError as error:
+        raise TemplateError(f"{file}: expected {text}, found brackets without end; mend the file") from error
 
 
 def family_in(names: Iterable[str]) -> str | None:

@@ -21,7 +21,7 @@ from typing import Annotated, Final
 import cv2
 import json5
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from templates.catalogue import (
     MAX_PARTS,
@@ -29,7 +29,6 @@ from templates.catalogue import (
     TemplateError,
     check_sizes,
     load_png,
-    one_sentence,
     read_limited,
     slug,
 )
@@ -39,7 +38,9 @@ from templates.importers.skin import (
     ImportedSkin,
     encode_png,
     family_in,
+    find_files,
     find_inside,
+    naming,
     read_text,
     with_unique_ids,
 )
@@ -220,26 +221,15 @@ def import_vscview(path: Path, family: str | None = None) -> list[ImportedSkin]:
     """
     root = path if path.is_dir() else path.parent
     skins: list[ImportedSkin] = []
-    for file in _layout_files(path):
-        try:
+    for file in find_files(path, ".json", "a layout's .json"):
+        with naming(file, "a layout"):
             layout = _read_layout(file)
             if layout is not None:
                 skins.append(_import_layout(layout, file, root, family))
-        except TemplateError as error:
-            raise TemplateError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
     skins = [skin for skin in skins if skin.scene.known]
     if not skins:
         raise TemplateError(f"expected a VSCView layout with gamepad controls at {path}, found none")
     return with_unique_ids(skins)
-
-
-def _layout_files(path: Path) -> list[Path]:
-    """The JSON itself, or every JSON below a folder, sorted; links are not followed."""
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() == ".json" and not file.is_symlink())
-    if path.suffix.lower() != ".json":
-        raise TemplateError(f"{path}: expected a folder or a layout's .json, found neither; check the path")
-    return [path]
 
 
 def _read_layout(file: Path) -> Layout | None:
@@ -247,10 +237,7 @@ def _read_layout(file: Path) -> Layout | None:
     raw = _read_json(read_text(file))
     if not isinstance(raw, dict) or not isinstance(raw.get("children"), list):
         return None
-    try:
-        return Layout.model_validate(raw)
-    except ValidationError as error:
-        raise TemplateError(one_sentence(error, None)) from error
+    return Layout.model_validate(raw)
 
 
 def _read_json(text: str) -> object:
@@ -274,16 +261,13 @@ def _import_layout(layout: Layout, file: Path, root: Path, family: str | None) -
         folder.name for folder in (file.parent, *file.parent.parents) if folder.resolve().is_relative_to(root.resolve())
     ]
     names = [file.stem, *folders, layout.name, *reader.gallery.files]
-    try:
-        scene = Scene(
-            id=slug(f"vscview-{file.resolve().parent.name}-{file.stem}"),
-            family=family or family_in(names) or "unknown",
-            canvas=(layout.width, layout.height),
-            parts=parts,
-            notes=tuple(dict.fromkeys(reader.notes)),
-        )
-    except ValidationError as error:
-        raise TemplateError(one_sentence(error, None)) from error
+    scene = Scene(
+        id=slug(f"vscview-{file.resolve().parent.name}-{file.stem}"),
+        family=family or family_in(names) or "unknown",
+        canvas=(layout.width, layout.height),
+        parts=parts,
+        notes=tuple(dict.fromkeys(reader.notes)),
+    )
     check_sizes(scene)
     return ImportedSkin(scene, reader.gallery.used_by(scene))
 
