@@ -29,6 +29,7 @@ shards      labels and frames <-> Parquet
 leak        pixels beside the mask + labels -> does the mask hide all?
 spool       small frames: blacked out, packed, kept until they are wanted
 outputs     labels and frames of one video -> its files
+gather      the one pass over a video -> readings and small frames
 extract     the chain for one video
 logs        controller logs of three formats -> one state per video frame
 onsets      when presses begin and end

@@ -16,20 +16,17 @@ import json
 import logging
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
-import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from extraction.course import ANYWHERE, SIDE, find_sticks, look_back, smooth
 from extraction.filters import Reject
+from extraction.gather import Gathered, Reader, gather, shown_by
 from extraction.leak import WIDEN_PX, Mask
 from extraction.locate import Found
 from extraction.normalise import (
@@ -40,19 +37,15 @@ from extraction.normalise import (
     score_confidence,
 )
 from extraction.outputs import partial_folder, publish, reject_row, runs_of, write_chunks, write_rejects, writing_below
-from extraction.presence import find_visible
 from extraction.presses import clear_presses
-from extraction.records import Origin, Placement, Readings, Reason, SourceError
-from extraction.shards import ACTIONS_SCHEMA, FRAME_SIDE, SCHEMA_VERSION, Labels, parquet_writer
-from extraction.spool import SpooledFrames, black_out, encode_jpeg, mask_box
-from extraction.video import DecodedFrame, VideoInfo, VideoReader, require_file
+from extraction.records import Origin, Placement, Reason, SourceError
+from extraction.shards import ACTIONS_SCHEMA, SCHEMA_VERSION, Labels, parquet_writer
+from extraction.spool import SpooledFrames, mask_box
+from extraction.video import VideoInfo, VideoReader, require_file
 from templates.catalogue import Template, content_of
 from templates.controls import BUTTONS, CONTROLS
 
 log = logging.getLogger(__name__)
-
-BATCH: Final = 64  # frames that go to the parser together
-WORKERS: Final = os.cpu_count() or 1  # batches that are read at once
 
 
 class ExtractOptions(BaseModel):
@@ -84,22 +77,6 @@ class ExtractOptions(BaseModel):
         if self.box is not None and self.pad != 1:
             raise ValueError("a box is one pad; leave pad out")
         return self
-
-
-class PlacedReader(Protocol):
-    """Reads one placement's crops, in portions and from several threads."""
-
-    @property
-    def box_xywh(self) -> tuple[int, int, int, int]: ...
-    def read(self, before: np.ndarray, crops: Sequence[np.ndarray]) -> Readings: ...
-
-
-class Reader(Protocol):
-    """What ``extraction.parse.Parser`` offers to this stage."""
-
-    @property
-    def version(self) -> str: ...
-    def open(self, placement: Placement, frame_wh: tuple[int, int]) -> PlacedReader: ...
 
 
 Locator = Callable[[Path, Mapping[str, Template], ExtractOptions], Found]
@@ -214,38 +191,6 @@ def code_version() -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Raw:
-    """What the pass over the video gathered on T frames.
-
-    pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. logits: (T, 17) float16.
-    sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. certainty: (T, 2) float16, of the sticks.
-    gone: (T, 17) float16, as in ``Readings``.
-    agreement: (T,) float32 with the rest picture.
-    jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
-    """
-
-    pts_s: np.ndarray
-    place: np.ndarray
-    logits: np.ndarray
-    sticks: np.ndarray
-    certainty: np.ndarray
-    gone: np.ndarray
-    agreement: np.ndarray
-    jpeg_bytes: np.ndarray
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Consecutive frames under one placement; -1 for none. ``before``: the crop ahead of the first, if there is one."""
-
-    place: int
-    before: np.ndarray | None = None
-    pts_s: list[float] = field(default_factory=list)
-    crops: list[np.ndarray] = field(default_factory=list)
-    thumbnails: list[np.ndarray] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     """One video on its way through the chain."""
 
@@ -276,9 +221,11 @@ class _Job:
     def write(self, partial: Path) -> dict[str, Any]:
         """Read the video and write its files into ``partial``. Returns its part of the report."""
         with (partial / "spool").open("w+b") as spool:
-            raw = _without_hidden(self._read(spool))
+            masks, pictures = self._masks(), spool if self.options.frames else None
+            gathered = gather(self.video, self.placements, self.parser, masks, pictures, self.on_progress)
+            raw = gathered.without_hidden()
             labels, calibration = self._label(raw)
-            frames = SpooledFrames(spool, raw.jpeg_bytes, self._masks())
+            frames = SpooledFrames(spool, raw.jpeg_bytes, masks)
             closed = not self.options.frames or frames.close_leak(labels)
             leak = Reject(Reason.LEAK, f"pixels more than {WIDEN_PX} px beside the mask change with the labels")
             chunks = write_chunks(
@@ -302,86 +249,12 @@ class _Job:
             "chunks": chunks,
         }
 
-    def _read(self, spool: BinaryIO) -> _Raw:
-        """The one pass: this thread decodes, the others read overlays and pack pictures."""
-        size_wh = (self.video.info.width, self.video.info.height)
-        readers = [self.parser.open(place, size_wh) for place in self.placements]
-        masks = self._masks()
-        shown = self._shown()
-        gathered: list[_Raw] = []
-        pending: deque[tuple[_Batch, Future[Readings], Future[list[bytes]]]] = deque()
-        told = ANYWHERE  # of the sticks, by the batches before
-
-        def collect() -> None:
-            nonlocal told
-            batch, reading, packing = pending.popleft()
-            after = ANYWHERE
-            if pending and pending[0][0].before is not None:
-                after = look_back(pending[0][1].result().places, pending[0][0].pts_s)
-            if batch.before is None:
-                told = ANYWHERE
-            readings = reading.result()
-            masses, told = smooth(readings.places, batch.pts_s, told, after)
-            jpegs = packing.result()
-            spool.writelines(jpegs)
-            lengths = np.array([len(jpeg) for jpeg in jpegs] or [0] * len(batch.pts_s), np.int64)
-            sticks = find_sticks(masses, readings.fits)
-            gathered.append(_decide(batch, readings, sticks, shown[batch.place], lengths))
-
-        with ThreadPoolExecutor(WORKERS) as pool:
-            for batch in self._batches(readers):
-                reading = pool.submit(_read_batch, readers, batch)
-                pending.append((batch, reading, pool.submit(_pack_batch, batch, masks)))
-                if len(pending) > WORKERS + 1:  # the sticks of one batch wait for the next
-                    collect()
-            while pending:
-                collect()
-        return _join(gathered)
-
-    def _batches(self, readers: Sequence[PlacedReader]) -> Iterator[_Batch]:
-        """Frames in order, ``BATCH`` at a time; a batch ends where the placement changes."""
-        batch = _Batch(-1)
-        for frame in self.video.frames():
-            place = self._place_of(frame)
-            if batch.pts_s and (place != batch.place or len(batch.pts_s) == BATCH):
-                yield batch
-                self._tell_progress(frame.pts_s)
-                batch = _Batch(place, batch.crops[-1] if batch.crops and place == batch.place else None)
-            batch.place = place
-            batch.pts_s.append(frame.pts_s)
-            if place >= 0:
-                batch.crops.append(frame.crop(*readers[place].box_xywh))
-            if self.options.frames:
-                batch.thumbnails.append(frame.thumbnail(FRAME_SIDE))
-        if batch.pts_s:
-            yield batch
-
-    def _place_of(self, frame: DecodedFrame) -> int:
-        """Index of the placement that covers a frame; -1 for none, or where the picture changed its size."""
-        if frame.size_wh == (self.video.info.width, self.video.info.height):
-            for i, place in enumerate(self.placements):
-                if place.start_s <= frame.pts_s < place.end_s:
-                    return i
-        return -1
-
-    def _tell_progress(self, pts_s: float) -> None:
-        if self.on_progress is not None and self.video.info.duration_s:
-            done = (pts_s - self.video.info.start_s) / self.video.info.duration_s
-            self.on_progress(min(max(done, 0.0), 1.0))
-
     def _masks(self) -> list[Mask]:
         size_wh = (self.video.info.width, self.video.info.height)
         boxes = dict.fromkeys(place.box_xywh for place in (*self.placements, *self.others))
         return [mask_box(box, size_wh) for box in boxes]
 
-    def _shown(self) -> np.ndarray:
-        """Which controls each placement shows: (N + 1, 19) bool; the last row is "no placement"."""
-        shown = np.zeros((len(self.placements) + 1, len(CONTROLS)), bool)
-        for i, place in enumerate(self.placements):
-            shown[i] = np.isin(CONTROLS, place.template.scene.known)
-        return shown
-
-    def _spans(self, raw: _Raw) -> list[Placement]:
+    def _spans(self, raw: Gathered) -> list[Placement]:
         """The placements as they were seen: one for each stretch of frames that shows one."""
         spans = []
         for rows in runs_of(raw.place):
@@ -392,12 +265,12 @@ class _Job:
                 spans.append(replace(whole, start_s=start_s, end_s=end_s))
         return spans
 
-    def _label(self, raw: _Raw) -> tuple[Labels, Calibration]:
+    def _label(self, raw: Gathered) -> tuple[Labels, Calibration]:
         """What only the whole video tells: the sticks' calibration, and which presses are none."""
         calibration = calibrate(raw.sticks, self.options.percentile)
-        known = self._shown()[raw.place]
+        known = shown_by(self.placements)[raw.place]
         logits = raw.logits.astype(np.float32)
-        for rows in _rows_by_place(raw):
+        for rows in raw.rows_by_place():
             logits[rows] += clear_presses(raw.gone[rows])
         held = decide_buttons(logits, known[:, : len(BUTTONS)])
         labels = Labels(
@@ -426,72 +299,6 @@ class _Job:
             "family": ",".join(dict.fromkeys(place.template.family for place in self.placements)),
             "code_version": code_version(),
         }
-
-
-def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
-    if batch.place < 0:
-        length = len(batch.pts_s)
-        return Readings(
-            np.zeros((length, len(BUTTONS)), np.float32),
-            np.zeros((length, 2, SIDE, SIDE), np.float32),
-            np.full((length, 2, SIDE, SIDE), np.nan, np.float32),
-            np.full((length, len(BUTTONS)), np.nan, np.float32),
-            np.zeros(length, np.float32),
-        )
-    before = batch.crops[0] if batch.before is None else batch.before
-    return readers[batch.place].read(before, batch.crops)
-
-
-def _pack_batch(batch: _Batch, masks: Sequence[Mask]) -> list[bytes]:
-    """Black out every placement's box, whenever it holds (a span's ends are not exact), and pack as JPEG."""
-    return [encode_jpeg(cv2.cvtColor(black_out(each, masks), cv2.COLOR_RGB2BGR)) for each in batch.thumbnails]
-
-
-def _decide(
-    batch: _Batch,
-    readings: Readings,
-    sticks: tuple[np.ndarray, np.ndarray],
-    shown: np.ndarray,
-    jpeg_bytes: np.ndarray,
-) -> _Raw:
-    """Labels of one batch, as far as they do not need the whole video.
-
-    sticks: their places and certainty, of ``find_sticks``. shown: (19,) bool.
-    """
-    place, certainty = sticks
-    known = np.broadcast_to(shown, (len(batch.pts_s), len(shown)))
-    known_sticks = known[:, len(BUTTONS) :]
-    return _Raw(
-        pts_s=np.array(batch.pts_s),
-        place=np.full(len(batch.pts_s), batch.place, np.int16),
-        logits=readings.logits.astype(np.float16),
-        sticks=np.where(known_sticks[:, :, None], place, np.float32(np.nan)),
-        certainty=certainty.astype(np.float16),
-        gone=readings.gone.astype(np.float16),
-        agreement=readings.agreement,
-        jpeg_bytes=jpeg_bytes,
-    )
-
-
-def _without_hidden(raw: _Raw) -> _Raw:
-    """No placement, and no sticks, where the overlay is not to be seen in the place where it was found."""
-    visible = np.zeros(len(raw.place), bool)
-    for rows in _rows_by_place(raw):
-        visible[rows] = find_visible(raw.agreement[rows], raw.pts_s[rows])
-    return replace(
-        raw,
-        place=np.where(visible, raw.place, np.int16(-1)),
-        sticks=np.where(visible[:, None, None], raw.sticks, np.float32(np.nan)),
-    )
-
-
-def _rows_by_place(raw: _Raw) -> list[np.ndarray]:
-    """For each placement that frames show, which do: (T,) bool each."""
-    return [raw.place == place for place in np.unique(raw.place[raw.place >= 0])]
-
-
-def _join(parts: Sequence[_Raw]) -> _Raw:
-    return _Raw(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(_Raw)))
 
 
 def _describe_video(info: VideoInfo) -> dict[str, Any]:
