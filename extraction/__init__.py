@@ -2,6 +2,8 @@
 
 records     types that cross stages
 video       path -> timestamped frames
+planes      coded frames, cut and made smaller before they become RGB
+remux       a video from the network -> a few of its keyframes
 features    pictures -> keypoints, of templates and of what stands still; SIFT
 xfeat       the same by a network, where SIFT finds nothing
 spans       sampled frames + places -> which show what, which pad, and when it changes

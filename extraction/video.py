@@ -7,8 +7,6 @@ RGB costs more than half of what decoding does, so a ``DecodedFrame`` converts o
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,28 +17,16 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import av
-import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.stream import Disposition
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
+from extraction.planes import PLANAR_420, cut_planes, halved, resize, rgb_of
 from extraction.records import SourceError
 
-# Planes of 8 bits, colour at half size both ways: what a crop can be cut from before it is converted.
-PLANAR_420: Final = ("yuv420p", "yuvj420p")
 LOOK_MARGIN: Final = 0.12  # of a box, around it
 TIMES_FALLBACK: Final = "remux it, for example into an mp4"
-# For data from the network: no playlist in a video's clothes, which would make the demuxer open other addresses, and
-# no reading ahead to guess a frame rate.
-UNTRUSTED: Final = {
-    "protocol_whitelist": "none",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,flv,avi,mpegts",
-    "fpsprobesize": "0",
-}
-
-MAX_PIXELS: Final = 4096 * 2304  # of a picture from the network
-READ_AHEAD: Final = 8 * 1024  # bytes: the header of a fragment, when one looks for the next
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -100,7 +86,7 @@ class DecodedFrame:
 
     def rgb(self) -> np.ndarray:
         """The whole upright frame: (H, W, 3) uint8."""
-        return self._upright(_rgb_of(self._converters.full, self._frame))
+        return self._upright(rgb_of(self._converters.full, self._frame))
 
     def crop(self, x: int, y: int, w: int, h: int) -> np.ndarray:
         """The box of the upright frame, which must lie inside it: (h, w, 3) uint8.
@@ -116,7 +102,7 @@ class DecodedFrame:
         # Grow to even sides: a colour sample belongs to 2 x 2 pixels.
         x0, y0 = cx & ~1, cy & ~1
         x1, y1 = cx + cw + (cx + cw) % 2, cy + ch + (cy + ch) % 2
-        cut = _rgb_of(self._converters.crop, _cut_planes(self._frame, x0, y0, x1, y1))
+        cut = rgb_of(self._converters.crop, cut_planes(self._frame, x0, y0, x1, y1))
         return self._upright(cut[cy - y0 : cy - y0 + ch, cx - x0 : cx - x0 + cw])
 
     def crop_around(self, box_xywh: Sequence[int]) -> np.ndarray:
@@ -134,9 +120,9 @@ class DecodedFrame:
         small = self._frame
         if small.format.name in PLANAR_420:  # to scale before conversion is a third cheaper, to halve first another
             while min(small.width, small.height) >= 2 * side and not (small.width % 4 or small.height % 4):
-                small = _halved(small)
-            small = _resize(self._converters.shrink, small, side, small.format.name)
-        return self._upright(_resize(self._converters.thumbnail, small, side, "rgb24").to_ndarray())
+                small = halved(small)
+            small = resize(self._converters.shrink, small, side, small.format.name)
+        return self._upright(resize(self._converters.thumbnail, small, side, "rgb24").to_ndarray())
 
     def _upright(self, coded: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(np.rot90(coded, self._quarters))
@@ -168,7 +154,7 @@ class VideoReader:
         self.path = path
         self._container = _open(path)
         try:
-            self._stream = _first_video_stream(self._container, path)
+            self._stream = first_video_stream(self._container, path)
             self._stream.thread_type = "AUTO"
             self._stream.codec_context.thread_count = os.cpu_count() or 1  # FFmpeg's own choice, one more, is slower
             if sparse:
@@ -265,7 +251,7 @@ class VideoReader:
             height=height,
             fps=float(rate) if rate else None,
             start_s=first.pts_s,
-            duration_s=_duration_of(self._container, stream),
+            duration_s=duration_of(self._container, stream),
             frames=stream.frames or None,
             rotation=first._quarters * 90,
             codec=stream.codec_context.name,
@@ -301,7 +287,7 @@ def sample_frames(path: Path, count: int = 25) -> list[tuple[float, np.ndarray]]
             samples = _sample_by_seeking(path, times.tolist())
             if 2 * len(samples) >= count:
                 return samples  # fewer: the container cannot be sought, or its end is missing
-        return _sample_in_passing(video.frames(), count)
+        return thin_out(video.frames(), count, lambda frame: (frame.pts_s, frame.rgb()))
 
 
 def read_frame_at(path: Path, time_s: float) -> tuple[float, np.ndarray] | None:
@@ -350,12 +336,7 @@ def _sample_by_seeking(path: Path, times: Sequence[float]) -> list[tuple[float, 
     return samples
 
 
-def _sample_in_passing(frames: Iterator[DecodedFrame], count: int) -> list[tuple[float, np.ndarray]]:
-    """Frames spread evenly over all that come."""
-    return _thin_out(frames, count, lambda frame: (frame.pts_s, frame.rgb()))
-
-
-def _thin_out(items: Iterable[T], count: int, take: Callable[[T], S]) -> list[S]:
+def thin_out(items: Iterable[T], count: int, take: Callable[[T], S]) -> list[S]:
     """At most ``count`` items spread evenly over all that come, each as ``take`` makes it.
 
     Every n-th is kept; n doubles whenever twice as many as wanted are, so memory stays bounded.
@@ -371,80 +352,7 @@ def _thin_out(items: Iterable[T], count: int, take: Callable[[T], S]) -> list[S]
     return [kept[i] for i in chosen]
 
 
-def copy_keyframes(source: io.IOBase, name: str, target: Path, count: int = 25, *, in_passing: bool = False) -> None:
-    """Copy at most ``count`` keyframes, spread over a video, into a small video at ``target``; nothing is decoded.
-
-    Only what they need of ``source`` is read; ``in_passing`` reads it from its start to its end instead, as far as it
-    goes. A video that has fewer than a third of them is copied whole. ``name``: what errors call it. SourceError where
-    there is no video; what ``source`` raises passes.
-    """
-    try:
-        with av.open(source, mode="r", options=UNTRUSTED, buffer_size=READ_AHEAD) as container:
-            stream = _first_video_stream(container, name)
-            size = (stream.codec_context.width, stream.codec_context.height)
-            if math.prod(size) > MAX_PIXELS:
-                raise SourceError(f"expected pictures of at most {MAX_PIXELS} px in {name}, found {size[0]}x{size[1]}")
-            if in_passing:
-                packets = _thin_out(_keyframes_ahead(container, stream), count, lambda packet: packet)
-            else:
-                packets = _keyframes_by_seeking(container, stream, count)
-            if whole := len(packets) < count // 3:
-                container.seek(stream.start_time or 0, stream=stream)
-                packets = list(_packets_ahead(container, stream))
-            if not packets:
-                raise SourceError(f"expected frames in {name}, found none; play it to see")
-            with av.open(str(target), "w", format="matroska") as output:
-                copy = output.add_stream_from_template(stream)
-                for packet in packets:
-                    packet.stream = copy
-                    if not whole:
-                        packet.dts = packet.pts
-                    output.mux(packet)
-    except (FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SourceError(
-            f"expected a video at {name}, found data that cannot be read ({reason}); play it to see"
-        ) from error
-
-
-def _packets_ahead(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[av.Packet[av.VideoStream]]:
-    """The packets from here on, as far as the data goes."""
-    with contextlib.suppress(FFmpegError):
-        for packet in container.demux(stream):
-            if packet.pts is not None and packet.size:
-                yield packet
-
-
-def _keyframes_ahead(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[av.Packet[av.VideoStream]]:
-    """The keyframes among them."""
-    return (packet for packet in _packets_ahead(container, stream) if packet.is_keyframe)
-
-
-def _keyframes_by_seeking(
-    container: av.container.InputContainer, stream: av.VideoStream, count: int
-) -> list[av.Packet[av.VideoStream]]:
-    """For each of ``count`` times spread over the video the keyframe before it, where it is a new one."""
-    duration_s = _duration_of(container, stream)
-    if duration_s is None or stream.time_base is None:
-        return _thin_out(_keyframes_ahead(container, stream), count, lambda packet: packet)
-    kept: list[av.Packet[av.VideoStream]] = []
-    last = -math.inf
-    for i in range(count):
-        with contextlib.suppress(FFmpegError):  # it cannot be sought, or ends early: go on from here
-            target = (stream.start_time or 0) + int(duration_s * (i + 0.5) / count / stream.time_base)
-            container.seek(target, stream=stream)
-        packet = next(_keyframes_ahead(container, stream), None)
-        if packet is not None and packet.pts is not None and packet.pts > last:
-            kept.append(packet)
-            last = packet.pts
-    return kept
-
-
-def _duration_of(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+def duration_of(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
     """Declared seconds."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
@@ -472,59 +380,10 @@ def _open(path: Path) -> av.container.InputContainer:
         ) from error
 
 
-def _first_video_stream(container: av.container.InputContainer, path: Path | str) -> av.VideoStream:
+def first_video_stream(container: av.container.InputContainer, path: Path | str) -> av.VideoStream:
     """The first moving picture; the cover of an audio file is none."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream
     found = "only sound" if container.streams.audio else "no video stream"
     raise SourceError(f"expected a video in {path}, found {found}; name a file with pictures")
-
-
-def _rgb_of(converter: VideoReformatter, frame: av.VideoFrame) -> np.ndarray:
-    """A frame as it is coded: (H, W, 3) uint8."""
-    return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-
-
-def _resize(converter: VideoReformatter, frame: av.VideoFrame, side: int, pix_fmt: str) -> av.VideoFrame:
-    """A frame area-averaged to a square."""
-    return converter.reformat(frame, side, side, pix_fmt, interpolation=Interpolation.AREA, threads=1)
-
-
-def _halved(frame: av.VideoFrame) -> av.VideoFrame:
-    """A frame with planes at 4:2:0 and sides that 4 divides, each 2 x 2 pixels averaged."""
-    half = av.VideoFrame(frame.width // 2, frame.height // 2, frame.format.name)
-    for source, target in zip(_planes(frame), _planes(half), strict=True):
-        cv2.resize(source, target.shape[::-1], dst=target, interpolation=cv2.INTER_AREA)
-    half.colorspace, half.color_range = frame.colorspace, frame.color_range
-    return half
-
-
-def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
-    """The planes of a frame, without what its rows are padded with; to read and to write."""
-    return [
-        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-        for plane in frame.planes
-    ]
-
-
-def _cut_planes(frame: av.VideoFrame, x0: int, y0: int, x1: int, y1: int) -> av.VideoFrame:
-    """The box [x0, x1) x [y0, y1), even corners, of a frame with planes at 4:2:0.
-
-    At the far edge of a frame with odd sides, the last row and column are repeated.
-    """
-    luma, *chroma = _planes(frame)
-    w, h = x1 - x0, y1 - y0
-    planes = [luma[y0:y1, x0:x1]]
-    planes += [plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in chroma]
-    shapes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)]
-    packed = np.concatenate([_padded(*pair).ravel() for pair in zip(planes, shapes, strict=True)])
-    cut = av.VideoFrame.from_ndarray(packed.reshape(h * 3 // 2, w), format=frame.format.name)
-    cut.colorspace, cut.color_range = frame.colorspace, frame.color_range
-    return cut
-
-
-def _padded(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    if plane.shape == shape:
-        return plane
-    return np.pad(plane, [(0, want - have) for want, have in zip(shape, plane.shape, strict=True)], "edge")

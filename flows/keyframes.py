@@ -14,7 +14,7 @@ from typing import Final
 from yt_dlp.extractor import gen_extractor_classes
 
 from extraction.records import SourceError
-from extraction.video import copy_keyframes
+from extraction.remux import copy_keyframes
 from flows.channels import Channel
 from flows.download import (
     DownloadOptions,

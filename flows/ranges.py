@@ -14,7 +14,7 @@ from yt_dlp import YoutubeDL
 from yt_dlp.networking import Request, Response
 from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
-from extraction.video import READ_AHEAD
+from extraction.remux import READ_AHEAD
 from flows.faults import Kind, VideoFault
 
 BLOCK: Final = READ_AHEAD  # bytes asked for at least

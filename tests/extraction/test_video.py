@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from extraction.records import SourceError
-from extraction.video import VideoReader, copy_keyframes, probe, read_frames, sample_frames
+from extraction.remux import copy_keyframes
+from extraction.video import VideoReader, probe, read_frames, sample_frames
 from tests.extraction.conftest import grey_frames, number_of, write_sound, write_video
 
 

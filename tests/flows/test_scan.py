@@ -144,7 +144,7 @@ def test_without_ranges_a_small_file_is_read_whole_wherever_its_index_is(site: S
 def test_pictures_that_would_fill_the_memory_are_refused(
     site: Site, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extraction.video.MAX_PIXELS", 1280 * 720 - 1)
+    monkeypatch.setattr("extraction.remux.MAX_PIXELS", 1280 * 720 - 1)
     assert "1280x720" in fault_of(site.video("/clip.mp4", clip), tmp_path).detail
 
 
