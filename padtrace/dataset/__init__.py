@@ -5,6 +5,7 @@ records     types that cross stages, and what every file must be
 pack        shards of single videos -> large files, and the index of their chunks
 marks       spans of a video that a person marked as wrong
 samples     which samples there are: a frame and the actions that follow it
+groups      the row groups of a packed dataset, and how many samples each gives
 loader      samples for PyTorch, by number or as a shuffled stream
 nitrogen    export to the folder layout of the public NitroGen dataset
 recording   import of a recorder's pictures and log
