@@ -22,7 +22,7 @@ from flows.cli_train import train_app
 from flows.options import AsJson, Debug, Device, DeviceOption, TemplatesDir, resolve_device
 from flows.sources import find_videos
 from flows.tables import benchmark_tables, localisation_tables, scan_progress, scan_table
-from flows.terminal import Faults, live, out, print_json, progress_bar, wrong_usage
+from flows.terminal import Faults, faults_told, live, out, print_json, progress_bar, wrong_usage
 from flows.wording import (
     card_line,
     funnel_table,
@@ -246,8 +246,11 @@ def benchmark(
         if by_hand or out_dir is not None:
             raise wrong_usage("--localisation goes with neither --by-hand nor --out: nothing is read or kept")
         return _score_localisation(cases, templates, as_json, debug)
-    faults = Faults(debug)
-    with faults.told(), tempfile.TemporaryDirectory(prefix="padtrace-") as temporary, progress_bar() as bar:
+    with (
+        faults_told(debug) as faults,
+        tempfile.TemporaryDirectory(prefix="padtrace-") as temporary,
+        progress_bar() as bar,
+    ):
         from flows.benchmark import PUBLISHED, run_benchmark
 
         # Readings by hand would take the place of those that found their overlays.
@@ -267,13 +270,11 @@ def benchmark(
         else:
             for part in benchmark_tables(report, PUBLISHED):
                 out.print(part, highlight=False)
-    faults.exit()
 
 
 def _score_localisation(cases: list[Path], templates: Path | None, as_json: bool, debug: bool) -> None:
     """``padtrace benchmark --localisation``."""
-    faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
+    with faults_told(debug) as faults, progress_bar() as bar:
         from flows.localisation import run_localisation
         from templates.catalogue import all_templates
 
@@ -290,7 +291,6 @@ def _score_localisation(cases: list[Path], templates: Path | None, as_json: bool
         else:
             for part in localisation_tables(report):
                 out.print(part, highlight=False)
-    faults.exit()
 
 
 @app.command()
@@ -304,8 +304,7 @@ def pack(
 
     The shards stay. Run again after more videos, it packs only these. Python reads it with padtrace.dataset.
     """
-    faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
+    with faults_told(debug) as faults, progress_bar() as bar:
         from padtrace.dataset.pack import pack as pack_shards
         from padtrace.dataset.store import open_store
 
@@ -319,7 +318,6 @@ def pack(
             print_json(asdict(packing))
         else:
             out.print(packing_line(packing), markup=False)
-    faults.exit()
 
 
 @export_app.command("nitrogen")
@@ -330,8 +328,7 @@ def export_nitrogen(
     debug: Debug = False,
 ) -> None:
     """Write the labels of a dataset in the folder layout of the public NitroGen release: 20 s a folder, no pictures."""
-    faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
+    with faults_told(debug) as faults, progress_bar() as bar:
         from padtrace.dataset.nitrogen import export_nitrogen
 
         task = bar.add_task("exporting", total=1.0)
@@ -342,7 +339,6 @@ def export_nitrogen(
             lambda part: bar.update(task, completed=part),
         )
         out.print(f"{count} chunks in {out_dir / 'actions'}", markup=False)
-    faults.exit()
 
 
 @import_app.command("recording")
@@ -355,12 +351,10 @@ def import_recording(
     debug: Debug = False,
 ) -> None:
     """Make shards of a recorder's pictures and log. In its log positive y is up; in the shards negative y is."""
-    faults = Faults(debug)
-    with faults.told(), progress_bar() as bar:
+    with faults_told(debug) as faults, progress_bar() as bar:
         for recording in recordings:
             with faults.told():
                 out.print(outcome_line(_import_one(recording, out_dir, active_fraction, bar)), markup=False)
-    faults.exit()
 
 
 @app.command()
@@ -370,8 +364,7 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Say what came of the videos of scheduled runs: how far each came, and why the rest was dropped."""
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from flows.funnel import by_channel, make_funnel
         from flows.ledger import Ledger
         from padtrace.dataset.store import open_store
@@ -383,7 +376,6 @@ def status(
             print_json({**asdict(make_funnel(rows)), "channels": channels, "videos": videos})
         else:
             out.print(funnel_table(make_funnel(rows)))
-    faults.exit()
 
 
 @app.command()
@@ -402,8 +394,7 @@ def stats(
     debug: Debug = False,
 ) -> None:
     """Say what a dataset holds: hours, games, families, buttons, sticks, confidence, rejects."""
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug) as faults:
         from flows.listed import listed_videos
         from padtrace.card import read_release, write_card
         from padtrace.stats import measure_dataset
@@ -425,7 +416,6 @@ def stats(
                 out.print(table, highlight=False)
             if card:
                 out.print(card_line(card, dataset), markup=False)
-    faults.exit()
 
 
 @app.command()
@@ -436,13 +426,11 @@ def view(
     debug: Debug = False,
 ) -> None:
     """Serve a page on this machine to look at a dataset, and to mark what is wrong, until interrupted."""
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from padtrace.view.server import serve
         from templates.catalogue import all_templates
 
         serve(dataset, all_templates(templates), port, lambda address: out.print(f"open {address} (Ctrl-C ends it)"))
-    faults.exit()
 
 
 @app.command()
@@ -457,12 +445,10 @@ def serve(
 
     To start one by hand: prefect deployment run extract/extract. Prefect wants the flow's name and its deployment's.
     """
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         import flows.serve
 
         flows.serve.serve(deployments, port)
-    faults.exit()
 
 
 def _videos(sources: Sequence[str], faults: Faults) -> Iterator[Path]:

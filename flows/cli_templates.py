@@ -11,7 +11,7 @@ from rich.table import Table
 
 from flows.arguments import check_family, parse_box, parse_moves, parse_states
 from flows.options import AsJson, Debug, TemplatesDir
-from flows.terminal import Faults, out, print_json, wrong_usage
+from flows.terminal import faults_told, out, print_json, wrong_usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +30,7 @@ class Program(StrEnum):
 @templates_app.command("list")
 def list_templates(templates: TemplatesDir = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """List the overlays that padtrace knows."""
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from templates.catalogue import all_templates
 
         scenes = [template.scene for template in all_templates(templates).values()]
@@ -45,7 +44,6 @@ def list_templates(templates: TemplatesDir = None, as_json: AsJson = False, debu
                 names = ", ".join(scene.id.removeprefix(f"{family}/") for scene in members)
                 table.add_row(family, str(max(len(scene.known) for scene in members)), names)
             out.print(table)
-    faults.exit()
 
 
 @templates_app.command("show")
@@ -61,8 +59,7 @@ def show_template(
 ) -> None:
     """Describe one overlay; with -o, draw it in a state."""
     states = parse_states(state)
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from templates.catalogue import all_templates
 
         known = all_templates(templates)
@@ -79,7 +76,6 @@ def show_template(
 
             _write_png(png, draw_rgba(known[template_id], states, width))
             out.print(f"wrote {png}", markup=False)
-    faults.exit()
 
 
 @templates_app.command("sheet")
@@ -91,8 +87,7 @@ def templates_sheet(
 ) -> None:
     """Draw all overlays into one picture, by family."""
     states = parse_states(state)
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         import torch
 
         from templates.catalogue import all_templates
@@ -101,7 +96,6 @@ def templates_sheet(
         torch.set_num_threads(1)  # hundreds of small pictures, for which threads only wait for each other
         _write_png(png, contact_sheet(all_templates(templates).values(), states=states))
         out.print(f"wrote {png}", markup=False)
-    faults.exit()
 
 
 @templates_app.command("import")
@@ -115,8 +109,7 @@ def import_templates(
     debug: Debug = False,
 ) -> None:
     """Import skins of another program as templates."""
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from templates.catalogue import save_template
         from templates.importers import import_skins
 
@@ -125,7 +118,6 @@ def import_templates(
             out.print(f"{skin.scene.id} ({skin.scene.family}) -> {folder}", markup=False)
             for note in skin.scene.notes:
                 out.print(f"  note: {note}", markup=False)
-    faults.exit()
 
 
 @templates_app.command("from-video")
@@ -145,8 +137,7 @@ def template_from_video(
     with --move.
     """
     by_hand, moves = parse_box(box), parse_moves(move)
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from extraction.adopt import adopt
         from extraction.layout import choose_layout
         from templates.catalogue import library, save_template
@@ -160,7 +151,6 @@ def template_from_video(
         out.print(f"look at {folder / 'fitted.png'}: every box must lie on its control", markup=False)
         for note in adopted.scene.notes:
             out.print(f"  note: {note}", markup=False)
-    faults.exit()
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flows.options import Debug, Device, DeviceOption, resolve_device
-from flows.terminal import Faults, out, progress_bar
+from flows.terminal import faults_told, out, progress_bar
 
 train_app = typer.Typer(help="Training on synthetic pictures.", no_args_is_help=True)
 
@@ -34,13 +34,11 @@ def train_parser(
 
     The games behind them are those that `python -m synthetic.backgrounds` has recorded.
     """
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from synthetic.training import CONFIGS, train
 
         recipe = CONFIGS[config.value]
         _train(train, recipe, recipe.samples, "loss", run or Path("runs") / config.value, device)
-    faults.exit()
 
 
 @train_app.command("xfeat")
@@ -55,13 +53,11 @@ def train_xfeat(
 
     The games are those that `python -m synthetic.backgrounds` has recorded.
     """
-    faults = Faults(debug)
-    with faults.told():
+    with faults_told(debug):
         from synthetic.xfeat import Recipe, train
 
         recipe = Recipe()
         _train(train, recipe, recipe.pairs, "descriptors", run, device)
-    faults.exit()
 
 
 def _train(train: Callable[..., Path], recipe: object, total: int, loss: str, run: Path, device: Device) -> None:

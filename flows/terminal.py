@@ -50,6 +50,15 @@ class Faults:
             raise typer.Exit(1)
 
 
+@contextmanager
+def faults_told(debug: bool) -> Iterator[Faults]:
+    """Run a command: a fault that it does not tell itself is told and ends it; with any its exit code is 1."""
+    faults = Faults(debug)
+    with faults.told():
+        yield faults
+    faults.exit()
+
+
 def _sentence(error: Exception) -> str:
     from rich.markup import escape
 
