@@ -22,7 +22,7 @@ from flows.cli_train import train_app
 from flows.options import AsJson, Debug, Device, DeviceOption, TemplatesDir, resolve_device
 from flows.sources import find_videos
 from flows.tables import benchmark_tables, localisation_tables, scan_progress, scan_table
-from flows.terminal import Faults, faults_told, live, out, print_json, progress_bar, wrong_usage
+from flows.terminal import Faults, faults_told, live, out, part_done, print_json, progress_bar, wrong_usage
 from flows.wording import (
     card_line,
     funnel_table,
@@ -36,8 +36,6 @@ from flows.wording import (
 )
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from extraction.extract import ExtractOptions, Outcome
     from flows.extract import Extractor
     from flows.scan import Scanned
@@ -121,7 +119,8 @@ def extract(
             extractor = _open_extractor(out_dir, templates, device, options)
             for video in videos:
                 with faults.told():
-                    outcomes.append(_extract_one(extractor, video, bar))
+                    with part_done(bar, video.name) as tell:
+                        outcomes.append(extractor.run(video, tell))
                     if not as_json:
                         out.print(outcome_line(outcomes[-1]), markup=False)
     if as_json:
@@ -308,12 +307,8 @@ def pack(
         from padtrace.dataset.pack import pack as pack_shards
         from padtrace.dataset.store import open_store
 
-        task = bar.add_task("packing", total=1.0)
-        packing = pack_shards(
-            open_store(store),
-            faults.tell if skip_bad else None,
-            lambda part: bar.update(task, completed=part),
-        )
+        with part_done(bar, "packing") as tell:
+            packing = pack_shards(open_store(store), faults.tell if skip_bad else None, tell)
         if as_json:
             print_json(asdict(packing))
         else:
@@ -331,13 +326,8 @@ def export_nitrogen(
     with faults_told(debug) as faults, progress_bar() as bar:
         from padtrace.dataset.nitrogen import export_nitrogen
 
-        task = bar.add_task("exporting", total=1.0)
-        count = export_nitrogen(
-            dataset,
-            out_dir,
-            faults.tell if skip_bad else None,
-            lambda part: bar.update(task, completed=part),
-        )
+        with part_done(bar, "exporting") as tell:
+            count = export_nitrogen(dataset, out_dir, faults.tell if skip_bad else None, tell)
         out.print(f"{count} chunks in {out_dir / 'actions'}", markup=False)
 
 
@@ -352,9 +342,13 @@ def import_recording(
 ) -> None:
     """Make shards of a recorder's pictures and log. In its log positive y is up; in the shards negative y is."""
     with faults_told(debug) as faults, progress_bar() as bar:
+        from padtrace.dataset.recording import import_recording
+
         for recording in recordings:
             with faults.told():
-                out.print(outcome_line(_import_one(recording, out_dir, active_fraction, bar)), markup=False)
+                with part_done(bar, recording.name) as tell:
+                    outcome = import_recording(recording, out_dir, active_fraction, tell)
+                out.print(outcome_line(outcome), markup=False)
 
 
 @app.command()
@@ -400,14 +394,8 @@ def stats(
         from padtrace.stats import measure_dataset
 
         release = read_release(dataset)
-        with progress_bar() as bar:
-            task = bar.add_task(dataset.name, total=1.0)
-            found = measure_dataset(
-                dataset,
-                listed_videos(dataset),
-                on_failure=faults.tell,
-                on_progress=lambda part: bar.update(task, completed=part),
-            )
+        with progress_bar() as bar, part_done(bar, dataset.name) as tell:
+            found = measure_dataset(dataset, listed_videos(dataset), on_failure=faults.tell, on_progress=tell)
         card = card_folder and write_card(card_folder, dataset, found, release)
         if as_json:
             print_json(found.as_json())
@@ -472,21 +460,3 @@ def _open_extractor(out_dir: Path, templates: Path | None, device: Device, optio
     if options.family is not None:
         check_family(options.family, known)
     return Extractor(out_dir, known, resolve_device(device), options)
-
-
-def _extract_one(extractor: Extractor, video: Path, bar: Progress) -> Outcome:
-    task = bar.add_task(video.name, total=1.0)
-    try:
-        return extractor.run(video, lambda part: bar.update(task, completed=part))
-    finally:
-        bar.remove_task(task)
-
-
-def _import_one(recording: Path, out_dir: Path, active_fraction: float, bar: Progress) -> Outcome:
-    from padtrace.dataset.recording import import_recording
-
-    task = bar.add_task(recording.name, total=1.0)
-    try:
-        return import_recording(recording, out_dir, active_fraction, lambda part: bar.update(task, completed=part))
-    finally:
-        bar.remove_task(task)

@@ -91,3 +91,13 @@ def progress_bar() -> Progress:
     """Bars on standard error; silent when that is not a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     return Progress(*columns, TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal)
+
+
+@contextmanager
+def part_done(bar: Progress, name: str) -> Iterator[Callable[[float], None]]:
+    """A task of a bar as long as it goes on; gives what hears the part of it that is done, in [0, 1]."""
+    task = bar.add_task(name, total=1.0)
+    try:
+        yield lambda part: bar.update(task, completed=part)
+    finally:
+        bar.remove_task(task)
