@@ -1,6 +1,9 @@
 """What a person or a schedule starts. The only package that may import Prefect.
 
 cli.py        the command line, console script ``padtrace``
+cli_templates.py  its commands for templates
+cli_train.py  its commands for training
+options.py    options that several commands share
 arguments.py  what is written on it -> values
 sources.py    what was named on it -> video files
 extract.py    extraction with one set of templates and weights, video after video
@@ -15,7 +18,9 @@ tables.py     a benchmark's report, a scan's rows -> what a person reads
 confidence.py brings confidence to scale, on evaluation clips
 wording.py    results -> what a person reads
 terminal.py   one-sentence errors, logs, progress bars
+unknown.py    what is said of videos whose skin no template draws
 bench.py      ``make bench``: speed and memory on this machine
+runtimes.py   the parser's network in other runtimes, for the same
 
 channels.py   channel lists: which videos are wanted
 faults.py     what can go wrong with a video, and what follows

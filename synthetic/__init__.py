@@ -7,6 +7,7 @@ split         which drawings training sees, and which are kept to judge it
 pads          random pads that nobody drew
 degrade       what capture and encoding do to a picture
 compose       overlay over game -> training pairs
+runs          what all trainings share: steps, checkpoints, curves
 training      the parser's training, resumable
 pairs         drawings and games that show them, for XFeat
 xfeat         XFeat's training, resumable
