@@ -19,7 +19,7 @@ PLACES: Final = np.linspace(-REACH, REACH, SIDE, dtype=np.float32)  # in units o
 WAY_COST: Final = 5.0  # nats for a way of full tilt along either axis
 JUMPS: Final = 0.01  # share of the steps that may lead anywhere
 NEWS_S: Final = 1 / 30  # frames closer together share their noise: each tells by so much less
-NEARBY: Final = 0.35  # of full tilt along either axis: two places
+NEARBY: Final = 0.25  # of full tilt along either axis: as near as a label is called right
 FIT_TRUST: Final = 5.0  # independent pixels that a fit counts as: neighbours share the game behind them
 LEAST_NOISE: Final = 0.01  # of full scale
 DIP_NEAR: Final = 0.2  # of full tilt along either axis: a dip is looked for this far from a place

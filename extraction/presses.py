@@ -26,6 +26,7 @@ from templates.scene import Scene
 CHANGED: Final = 0.02  # of full scale, in any colour: what a press changes less does not count
 AROUND: Final = 0.3  # of a filter's longer side, on every side of it: its surroundings
 LEAST_AROUND: Final = 0.25  # of as many pixels as the filter has: fewer tell nothing of the game
+FLASH: Final = 1.0  # of the way of a press: a game that cannot move a filter so far does not press it
 ALIKE_COVERED: Final = 0.1  # of a pixel
 
 # When a filter keeps to two levels so clearly that it needs no second opinion. In parts of the way between them:
@@ -62,8 +63,9 @@ class PressFilters:
         for button, weights in enumerate(filters):
             if weights.any():
                 window = _window_around(weights)
-                weights = _against_its_surroundings(weights[window], alpha[[-1, button]][:, *window], still[window])
-                weights = weights.ravel() / (255 * placement.gain)
+                weights = weights[window] / placement.gain
+                covers = placement.gain * alpha[[-1, button]][:, *window]
+                weights = _against_its_surroundings(weights, covers, still[window]).ravel() / 255
                 at_rest = float(placement.rest[window].ravel() @ weights)
                 self._filters.append(_Filter(button, *window, weights, at_rest))
 
@@ -139,17 +141,22 @@ def _window_around(weights: np.ndarray) -> tuple[slice, slice]:
     return slice(max(y - margin, 0), y + h + margin), slice(max(x - margin, 0), x + w + margin)
 
 
-def _against_its_surroundings(weights: np.ndarray, alpha: np.ndarray, still: np.ndarray) -> np.ndarray:
+def _against_its_surroundings(weights: np.ndarray, covers: np.ndarray, still: np.ndarray) -> np.ndarray:
     """A filter (h, w, 3) that what shines through everywhere alike does not move: a game that flashes.
 
-    alpha: (2, h, w), coverage at rest and pressed. still: (h, w), where nothing changes, whatever is done. What is
-    covered there as much as under the filter changes as the button does when it is left alone. A press that covers more
-    hides what shines through; its filter stays as it is, as does one without such surroundings.
+    covers: (2, h, w), how much of the game is hidden at rest and pressed. still: (h, w), where nothing changes,
+    whatever is done. What is covered there as much as under the filter changes as the button does when it is left
+    alone. A press that covers more hides what shines through; its filter stays as it is, as does one without such
+    surroundings. So does one that no flash, from nothing to full in any colour, takes as far as a press: its
+    surroundings would add only what the encoder lets them have of the press.
     """
     there = weights.any(2)
-    usual = float(alpha[0][there].mean())
-    around = still & (np.abs(alpha[0] - usual) < ALIKE_COVERED)
-    if np.abs(alpha[1] - alpha[0])[there].mean() > ALIKE_COVERED or around.sum() < LEAST_AROUND * there.sum():
+    usual = float(covers[0][there].mean())
+    around = still & (np.abs(covers[0] - usual) < ALIKE_COVERED)
+    if np.abs(covers[1] - covers[0])[there].mean() > ALIKE_COVERED or around.sum() < LEAST_AROUND * there.sum():
+        return weights
+    flash = np.abs((weights * (1 - covers[0])[..., None]).sum((0, 1))).sum()
+    if flash < FLASH:
         return weights
     return np.where(around[..., None], -weights.sum((0, 1)) / around.sum(), weights).astype(np.float32)
 

@@ -7,7 +7,7 @@ stick is drawn over what is beneath it at all places of ``course``, in each of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -23,15 +23,8 @@ from templates.controls import BUTTON_INDEX, STICKS, THUMB_OF, States
 from templates.draw import Raster, draw, rasterise
 from templates.scene import StickGeometry
 
-COMPARED_WIDTH: Final = 140  # px of the overlay; a wider one is shrunk to it
+COMPARED_TRAVEL: Final = 4.0  # px of full tilt; a stick that goes farther is shrunk to it
 MARGIN_PX: Final = 1  # around what a stick can cover
-DRAWN_AT_ONCE: Final = 45
-
-_CLICKS: Final = [BUTTON_INDEX[THUMB_OF[stick]] for stick in STICKS]
-_AT: Final = [(x, y) for y in PLACES.tolist() for x in PLACES.tolist()]
-
-
-Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,18 +32,24 @@ class _DrawnStick:
     """One stick: its index, where in the crop it is looked for, how large that is compared, and its pictures."""
 
     index: int
-    window: Window
+    window: tuple[slice, slice]
     size_wh: tuple[int, int]
     squares: Squares
 
     @classmethod
-    def of(cls, index: int, window: Window, released: np.ndarray, clicked: np.ndarray, shrink: float) -> _DrawnStick:
-        """released, clicked: (225, h, w, 4), what the window shows."""
-        height, width = released.shape[1:3]
-        size_wh = max(1, round(width * shrink)), max(1, round(height * shrink))
-        looks = (released, clicked) if np.abs(clicked - released).max() > 0 else (released,)
-        pictures = np.stack([[_shrunk(picture, size_wh) for picture in look] for look in looks])
-        return cls(index, window, size_wh, Squares.of(torch.from_numpy(pictures.transpose(0, 1, 4, 2, 3).copy())))
+    def of(
+        cls, name: str, raster: Raster, to_crop: np.ndarray, window: tuple[slice, slice], shrink: float
+    ) -> _DrawnStick:
+        """to_crop: (2, 3), canvas units -> pixels of the crop."""
+        rows, columns = window
+        window_wh = columns.stop - columns.start, rows.stop - rows.start
+        size_wh = max(1, round(window_wh[0] * shrink)), max(1, round(window_wh[1] * shrink))
+        to_window = to_crop - [[0, 0, columns.start], [0, 0, rows.start]]
+        released, clicked = (
+            _draw_places(name, click, raster, to_window, window_wh, size_wh) for click in (False, True)
+        )
+        looks = [released] if np.array_equal(released, clicked) else [released, clicked]
+        return cls(STICKS.index(name), window, size_wh, Squares.of(torch.from_numpy(np.stack(looks))))
 
 
 class StickFits:
@@ -60,19 +59,14 @@ class StickFits:
         """``box_xywh``: of the crops, in the frame."""
         self._look = torch.tensor([placement.gain]), torch.tensor([placement.offset])
         scene = placement.template.scene
-        width = overlay_width(scene, placement.affine)
+        raster = rasterise(placement.template, max(1, round(overlay_width(scene, placement.affine))))
         to_crop = placement.affine - [[0, 0, box_xywh[0]], [0, 0, box_xywh[1]]]
-        windows = {
-            STICKS.index(name): window
-            for name in scene.sticks
-            if name not in scene.undrawn and (window := _window(scene.sticks[name], to_crop, box_xywh[2:])) is not None
-        }
-        raster = rasterise(placement.template, max(1, round(width)))
-        looks = [_draw_places(raster, to_crop, [*windows.values()], click) for click in (False, True)]
-        shrink = min(1.0, COMPARED_WIDTH / width)
         self._sticks = [
-            _DrawnStick.of(stick, windows[stick], released, clicked, shrink)
-            for stick, released, clicked in zip(windows, *looks, strict=True)
+            _DrawnStick.of(
+                name, raster, to_crop, window, min(1.0, COMPARED_TRAVEL / (min(stick.travel) * raster.scale))
+            )
+            for name, stick in scene.sticks.items()
+            if name not in scene.undrawn and (window := _window(stick, to_crop, box_xywh[2:])) is not None
         ]
 
     def measure(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -90,27 +84,46 @@ class StickFits:
         return fits
 
 
-def _draw_places(raster: Raster, to_crop: np.ndarray, windows: Sequence[Window], click: bool) -> list[np.ndarray]:
-    """What windows of the crop show while the sticks stand at each place: (225, h, w, 4) each, premultiplied."""
-    if not windows:
-        return []
-    shown: list[list[np.ndarray]] = [[] for _ in windows]
-    for start in range(0, len(_AT), DRAWN_AT_ONCE):
-        at = _AT[start : start + DRAWN_AT_ONCE]
-        states = States.rest(len(at))
-        states.sticks[:] = np.array(at, np.float32)[:, None]
-        states.buttons[:, _CLICKS] = click
-        for drawing in draw(raster, states).permute(0, 2, 3, 1).numpy():
-            for pictures, (rows, columns) in zip(shown, windows, strict=True):
-                to_window = (to_crop - [[0, 0, columns.start], [0, 0, rows.start]]) / raster.scale
-                to_window[:, 2] *= raster.scale
-                to_window[:, 2] += (to_window[:, :2].sum(1) - 1) / 2  # a pixel covers [i, i + 1) on either side
-                size_wh = columns.stop - columns.start, rows.stop - rows.start
-                pictures.append(cv2.warpAffine(drawing, to_window, size_wh))
-    return [np.stack(pictures) for pictures in shown]
+def _draw_places(
+    stick: str, click: bool, raster: Raster, to_window: np.ndarray, window_wh: tuple[int, int], size_wh: tuple[int, int]
+) -> np.ndarray:
+    """What a window shows while a stick stands at each of its places: (225, 4, h, w) float32, premultiplied.
+
+    to_window: (2, 3), canvas units -> pixels of the window, which is then shrunk to ``size_wh``.
+    """
+    part, corner = _cut(raster, to_window, window_wh)
+    matrix = to_window / raster.scale  # a pixel covers [i, i + 1) on either side
+    matrix[:, 2] = to_window[:, 2] + matrix[:, :2] @ (corner + 0.5) - 0.5
+    states = States.rest(len(PLACES))
+    states.buttons[:, BUTTON_INDEX[THUMB_OF[stick]]] = click
+    pictures = []
+    for y in PLACES:
+        states.sticks[:, STICKS.index(stick)] = np.stack([PLACES, np.full_like(PLACES, y)], 1)
+        for drawing in draw(part, states).permute(0, 2, 3, 1).numpy():
+            pictures.append(_shrunk(cv2.warpAffine(drawing, matrix, window_wh), size_wh))
+    return np.stack(pictures).transpose(0, 3, 1, 2)
 
 
-def _window(stick: StickGeometry, to_crop: np.ndarray, crop_wh: tuple[int, int]) -> Window | None:
+def _cut(raster: Raster, to_window: np.ndarray, size_wh: tuple[int, int]) -> tuple[Raster, np.ndarray]:
+    """What of a raster a window of ``size_wh`` pixels shows, as a raster of its own, and where its corner (x, y) was.
+
+    to_window: (2, 3), canvas units -> pixels of the window.
+    """
+    back = cv2.invertAffineTransform(to_window) * raster.scale
+    corners = np.array([(0, 0), size_wh]) @ back[:, :2].T + back[:, 2]
+    low = np.floor(corners.min(0) - 1).astype(int).clip(0)  # a pixel more on every side, to sample between them
+    width, height = (np.minimum(np.ceil(corners.max(0) + 1).astype(int), raster.size_wh) - low).tolist()
+    moved = [
+        replace(each, x=int(each.x - low[0]), y=int(each.y - low[1]), box=(*(each.box[:2] - low), *each.box[2:]))
+        for each in raster.layers
+    ]
+    seen = [
+        each for each in moved if -each.images.shape[3] < each.x < width and -each.images.shape[2] < each.y < height
+    ]
+    return Raster((width, height), raster.scale, tuple(seen)), low
+
+
+def _window(stick: StickGeometry, to_crop: np.ndarray, crop_wh: tuple[int, int]) -> tuple[slice, slice] | None:
     """Rows and columns of the crop that a stick can cover; None where it lies outside."""
     reach = np.array(stick.travel) * PLACES[-1] + np.array(stick.size) / 2
     corners = np.array([np.array(stick.centre) - reach, np.array(stick.centre) + reach])
@@ -122,6 +135,4 @@ def _window(stick: StickGeometry, to_crop: np.ndarray, crop_wh: tuple[int, int])
 
 def _shrunk(picture: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """A picture (h, w, C), its pixels joined to ``size_wh``."""
-    if picture.shape[1::-1] == size_wh:
-        return picture
     return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA))

@@ -63,6 +63,17 @@ def test_a_game_that_flashes_behind_the_whole_pad_presses_nothing_and_hides_no_p
         assert gone[BUTTON_INDEX[name]] == pytest.approx(float(name == "west"), abs=0.2), name
 
 
+def test_where_no_game_shines_through_what_changes_beside_a_button_presses_nothing() -> None:
+    states = States.rest()
+    states.buttons[0, BUTTON_INDEX["west"]] = True
+    at_rest, held = frame_of(States.rest()), frame_of(states)
+    beside = np.where((at_rest == held).all(2, keepdims=True), at_rest + np.minimum(255 - at_rest, 30), at_rest)
+    placement, rectifier = place()
+    x, y, w, h = rectifier.box_xywh
+    gone = PressFilters(placement, rectifier.box_xywh).measure([beside[y : y + h, x : x + w]])[0]
+    assert gone[BUTTON_INDEX["west"]] == pytest.approx(0, abs=0.01)
+
+
 def test_what_moves_with_a_stick_or_is_not_shown_is_not_measured() -> None:
     gone = measure(States.rest())
     assert np.isnan(gone[[BUTTON_INDEX["left_thumb"], BUTTON_INDEX["right_thumb"]]]).all()
