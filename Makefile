@@ -87,7 +87,7 @@ evaluation: $(INSTALLED)
 # Every drawing in a grid of widths, opacities and codecs, and clips without an overlay.
 localisation: $(INSTALLED)
 	$(BIN)/python -m synthetic.grid
-	$(BIN)/padtrace benchmark --localisation .cache/localisation/*
+	$(BIN)/padtrace benchmark --localisation .cache/localisation/* --out out
 
 picture: $(INSTALLED)
 	$(BIN)/python docs/make_picture.py $(FRAME)

@@ -110,7 +110,7 @@ def extract_video(
     """
     video_id = make_video_id(path)
     folder = out_dir / "videos" / video_id
-    fingerprint = _fingerprint(templates, parser, options)
+    fingerprint = make_fingerprint(templates, options, SCHEMA_VERSION, parser.version)
     with writing_below(out_dir):
         report = read_report(folder)
         if report is not None and report.get("fingerprint") == fingerprint:
@@ -325,11 +325,10 @@ def _count_frames(video: VideoReader, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _fingerprint(templates: Mapping[str, Template], parser: Reader, options: ExtractOptions) -> str:
-    """A hash of all that decides the result beside the video: options, code, weights, templates."""
+def make_fingerprint(templates: Mapping[str, Template], options: ExtractOptions, *versions: object) -> str:
+    """A hash of all that decides the result beside the video: options, templates, code, and further ``versions``."""
     digest = hashlib.sha256()
-    versions = [code_version(), SCHEMA_VERSION, parser.version]
-    digest.update(json.dumps([versions, options.model_dump(mode="json")]).encode())
+    digest.update(json.dumps([[code_version(), *versions], options.model_dump(mode="json")]).encode())
     for id, template in sorted(templates.items()):
         digest.update(id.encode() + content_of(template))
     return digest.hexdigest()[:16]

@@ -222,7 +222,8 @@ def benchmark(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Keep extractions here, one that is there already is used, and draw DIR/benchmark/CASE/*.png.",
+            help="Keep extractions here, one that is there already is used, and draw DIR/benchmark/CASE/*.png. With "
+            "--localisation: keep what was found in DIR/localisation/CASE.json, and use it again.",
         ),
     ] = None,
     by_hand: Annotated[
@@ -242,9 +243,9 @@ def benchmark(
 ) -> None:
     """Score extractions against the logs that the overlays were drawn from."""
     if localisation:
-        if by_hand or out_dir is not None:
-            raise wrong_usage("--localisation goes with neither --by-hand nor --out: nothing is read or kept")
-        return _score_localisation(cases, templates, as_json, debug)
+        if by_hand:
+            raise wrong_usage("--localisation does not go with --by-hand: it is about what is found")
+        return _score_localisation(cases, templates, out_dir and out_dir / "localisation", as_json, debug)
     with (
         faults_told(debug) as faults,
         tempfile.TemporaryDirectory(prefix="padtrace-") as temporary,
@@ -271,7 +272,9 @@ def benchmark(
                 out.print(part, highlight=False)
 
 
-def _score_localisation(cases: list[Path], templates: Path | None, as_json: bool, debug: bool) -> None:
+def _score_localisation(
+    cases: list[Path], templates: Path | None, kept: Path | None, as_json: bool, debug: bool
+) -> None:
     """``padtrace benchmark --localisation``."""
     with faults_told(debug) as faults, progress_bar() as bar:
         from flows.localisation import run_localisation
@@ -282,6 +285,7 @@ def _score_localisation(cases: list[Path], templates: Path | None, as_json: bool
             cases,
             all_templates(templates),
             _options(),
+            kept=kept,
             on_failure=faults.tell,
             on_progress=lambda case, part: bar.update(task, description=case, completed=part),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -26,6 +26,8 @@ from extraction.records import Placement, Reason
 from extraction.video import probe, read_frame_at, sample_frames
 from extraction.xfeat import open_xfeat
 from templates.catalogue import Template
+
+Samples = Sequence[tuple[float, np.ndarray]]  # (pts_s, (H, W, 3) uint8 RGB) each
 
 
 def find_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
@@ -50,26 +52,41 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
     return Found(placements, None, f"{found.detail}; it is read by what the video itself shows")
 
 
-def look_for_overlay(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features | None = None
-) -> Found:
+def look_for_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    features: what alone looks for it, all over the frames. Without, SIFT does; where it finds nothing, XFeat does, near
-    the places that look like a pad. The detail names the drawings that what was found only resembles. Where no template
-    is found and something looks much like a pad, it says where, for a person to confirm.
+    SIFT looks for it all over the frames; where it finds nothing, XFeat does near the places that look like a pad. The
+    detail names the drawings that what was found only resembles. Where no template is found and something looks much
+    like a pad, it says where, for a person to confirm.
     """
     with ThreadPoolExecutor(1) as pool:
         # Made once for all videos, while the first is sampled.
-        pool.submit(index_of, tuple(templates.values()), features or SIFT)
+        pool.submit(index_of, tuple(templates.values()), SIFT)
         samples = sample_frames(path, options.sample_frames)
-    least, frame_at = options.min_inliers, partial(read_frame_at, path)
-    found = locate(samples, templates, min_inliers=least, frame_at=frame_at, features=features or SIFT)
-    if features is None and not found.placements and len(samples) >= LEAST_FRAMES:
-        proposals = Proposer.load().propose([rgb for _, rgb in samples])
-        near = locate_near(samples, templates, proposals, min_inliers=least, frame_at=frame_at, features=open_xfeat())
-        found = found if near.reason is Reason.NO_OVERLAY else near
-    return _named(found)
+    found = look_all_over(path, samples, templates, options)
+    return _named(found if found.placements else look_closer(path, samples, found, templates, options))
+
+
+def look_all_over(
+    path: Path, samples: Samples, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
+) -> Found:
+    """What one kind of features finds in the frames that were sampled from a video."""
+    frame_at = partial(read_frame_at, path)
+    return locate(samples, templates, min_inliers=options.min_inliers, frame_at=frame_at, features=features)
+
+
+def look_closer(
+    path: Path, samples: Samples, found: Found, templates: Mapping[str, Template], options: ExtractOptions
+) -> Found:
+    """What XFeat finds, or what is suspected, near the places that look like a pad; else ``found``, that is nothing."""
+    if len(samples) < LEAST_FRAMES:
+        return found
+    proposals = Proposer.load().propose([rgb for _, rgb in samples])
+    frame_at, features = partial(read_frame_at, path), open_xfeat()
+    near = locate_near(
+        samples, templates, proposals, min_inliers=options.min_inliers, frame_at=frame_at, features=features
+    )
+    return found if near.reason is Reason.NO_OVERLAY else near
 
 
 def _named(found: Found) -> Found:
@@ -101,11 +118,13 @@ def _lend(
     return place_by_hand(box_xywh, adopted.template, frames)
 
 
-def locate_video(
-    path: Path, templates: Mapping[str, Template], options: ExtractOptions, features: Features | None = None
-) -> dict[str, Any]:
+def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:
     """What ``padtrace locate --json`` says about one video; SourceError where it cannot be read."""
-    found = look_for_overlay(path, templates, options, features)
+    return describe_found(path, look_for_overlay(path, templates, options))
+
+
+def describe_found(path: Path, found: Found) -> dict[str, Any]:
+    """What was found in a video, as JSON; SourceError where it cannot be read."""
     info = probe(path)
     described = [describe_placement(place, info) for place in found.placements]
     return {"source": str(path), "placements": described, "reason": found.reason, "detail": found.detail}

@@ -3,23 +3,31 @@
 A case is a folder with ``case.json``, see ``benchmark.Case``, and ``video.mp4``; it needs no log. An overlay is found
 where a placement has an IoU of at least MIN_IOU with one of its boxes, and the right family. Whatever else is placed is
 false. It is looked for by SIFT alone, by XFeat alone, and as the commands do: where SIFT finds nothing by XFeat, near
-what looks like a pad.
+what looks like a pad. What was found in a case can be kept, so that a run that was killed goes on where it was.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from extraction.extract import ExtractOptions
-from extraction.features import SIFT
+from pydantic import TypeAdapter
+
+from extraction import propose, xfeat
+from extraction.extract import ExtractOptions, make_fingerprint, make_video_id
+from extraction.outputs import writing_below
 from extraction.propose import overlap
 from extraction.records import SourceError
+from extraction.video import sample_frames
 from extraction.xfeat import open_xfeat
 from flows.benchmark import Case, Failure, read_about
-from flows.extract import locate_video
+from flows.extract import describe_found, look_all_over, look_closer
 from templates.catalogue import Template
 
 MIN_IOU: Final = 0.9
@@ -45,6 +53,9 @@ class Finding:
     false: int
     templates: tuple[str, ...]
     reason: str | None
+
+
+KEPT: Final = TypeAdapter(list[Finding])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +117,72 @@ def run_localisation(
     templates: Mapping[str, Template],
     options: ExtractOptions,
     *,
+    kept: Path | None = None,
     on_failure: Callable[[Exception], None] | None = None,
     on_progress: Callable[[str, float], None] | None = None,
 ) -> Localisation:
     """Locate the overlays of the cases; a bad case becomes a ``Failure`` and stops no other.
 
+    kept: the folder for a file of findings of each case; one that is there and still holds is not worked out again.
     on_failure hears each error while it is handled, on_progress a case's folder and the part of all cases before it.
     """
     findings: list[Finding] = []
     failures: list[Failure] = []
+    look = partial(_look_each_way, templates=templates, options=options)
+    if kept is not None:
+        weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (xfeat.WEIGHTS, propose.WEIGHTS)]
+        look = partial(_recall_or, look, kept, make_fingerprint(templates, options, *weights))
     for i, folder in enumerate(cases):
         if on_progress is not None:
             on_progress(folder.name, i / len(cases))
         try:
-            case = read_about(folder)
-            findings += [
-                judge(case, locate_video(folder / "video.mp4", templates, options, features), name)
-                for name, features in ((SIFT_ALONE, SIFT), (XFEAT_ALONE, open_xfeat()), (BOTH, None))
-            ]
+            findings += look(folder)
         except (SourceError, OSError) as error:
             failures.append(Failure(str(folder), str(error)))
             if on_failure is not None:
                 on_failure(error)
     return Localisation(tuple(findings), tuple(failures))
+
+
+def _look_each_way(folder: Path, templates: Mapping[str, Template], options: ExtractOptions) -> list[Finding]:
+    """One case by all FEATURES. Its frames are sampled once, and what SIFT finds is what both find."""
+    case, video = read_about(folder), folder / "video.mp4"
+    samples = sample_frames(video, options.sample_frames)
+    by_sift = look_all_over(video, samples, templates, options)
+    by_xfeat = look_all_over(video, samples, templates, options, open_xfeat())
+    by_both = by_sift if by_sift.placements else look_closer(video, samples, by_sift, templates, options)
+    each = ((SIFT_ALONE, by_sift), (XFEAT_ALONE, by_xfeat), (BOTH, by_both))
+    return [judge(case, describe_found(video, found), name) for name, found in each]
+
+
+def _recall_or(look: Callable[[Path], list[Finding]], kept: Path, settings: str, folder: Path) -> list[Finding]:
+    """What is kept of a case; where nothing is, or of another video or other settings, what ``look`` finds is."""
+    about = hashlib.sha256((folder / "case.json").read_bytes()).hexdigest()[:12]
+    fingerprint = f"{settings} {make_video_id(folder / 'video.mp4')} {about}"
+    path = kept / f"{folder.resolve().name}.json"
+    if (findings := _read_findings(path, fingerprint)) is None:
+        findings = look(folder)
+        _keep_findings(path, fingerprint, findings)
+    return findings
+
+
+def _read_findings(path: Path, fingerprint: str) -> list[Finding] | None:
+    """What ``_keep_findings`` wrote; None where that is absent, damaged or of another fingerprint."""
+    try:
+        found = json.loads(path.read_bytes())
+        return KEPT.validate_python(found["findings"]) if found["fingerprint"] == fingerprint else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep_findings(path: Path, fingerprint: str, findings: Sequence[Finding]) -> None:
+    """Write the findings of a case, whole or not at all."""
+    text = json.dumps({"fingerprint": fingerprint, "findings": [asdict(finding) for finding in findings]}, indent=1)
+    unfinished = path.with_name(f"{path.name}.partial")
+    with writing_below(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(f"{text}\n", encoding="utf-8")
+        os.replace(unfinished, path)
 
 
 def judge(case: Case, found: Mapping[str, Any], features: str) -> Finding:

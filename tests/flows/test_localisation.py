@@ -10,6 +10,7 @@ import pytest
 
 from extraction.extract import ExtractOptions
 from extraction.records import Reason
+from flows import localisation
 from flows.benchmark import Case
 from flows.localisation import Finding, Localisation, judge, run_localisation
 
@@ -76,6 +77,31 @@ def test_a_bad_case_is_told_and_stops_no_other(tmp_path: Path) -> None:
     report = run_localisation([tmp_path / "none", tmp_path / "bad"], {}, ExtractOptions(), on_failure=told.append)
     assert [Path(failure.case).name for failure in report.failures] == ["none", "bad"] and len(told) == 2
     assert report.findings == ()
+
+
+def test_what_is_kept_of_a_case_is_used_as_long_as_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path] = []
+
+    def look(folder: Path, **_: Any) -> list[Finding]:
+        looked.append(folder)
+        return [judge(case_of((0.0, *BOX)), located((BOX, "snes")), name) for name in Localisation.FEATURES]
+
+    def run() -> Localisation:
+        return run_localisation([folder], {}, ExtractOptions(), kept=tmp_path / "kept")
+
+    monkeypatch.setattr(localisation, "_look_each_way", look)
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "case.json").write_text("{}")
+    (folder / "video.mp4").write_bytes(b"a video")
+    first = run()
+    assert run().as_json() == first.as_json() and len(looked) == 1
+    (folder / "video.mp4").write_bytes(b"another")
+    assert not run().failures and len(looked) == 2
+    (tmp_path / "kept" / "one.json").write_text("{")
+    assert not run().failures and len(looked) == 3
+    (folder / "case.json").write_text("{ }")
+    assert not run().failures and len(looked) == 4
 
 
 def test_a_finding_is_plain_data() -> None:
