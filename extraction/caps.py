@@ -93,9 +93,7 @@ class _Surroundings:
         """The same, ``scale`` times as large."""
         height, width = self.rest.shape[:2]
         size = round(width * scale), round(height * scale)
-        rest, *pictures = (
-            cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (self.rest, *self.pictures)
-        )
+        rest, *pictures = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (self.rest, *self.pictures))
         counts = cv2.resize(self.counts.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         middle = self.middle[0] * scale, self.middle[1] * scale
         return _Surroundings(np.stack(pictures), rest, counts, middle, self.reach * scale)
@@ -159,7 +157,9 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
             continue
         scale = frames[name].reach / frames[other].reach
         alike = found[other].sprite.moved_to(frames[name], frames[name].middle, scale)
-        best[name] = max(found[name], _Found.of(frames[name], anneal(frames[name], alike, SURE_FLOORS)), key=lambda some: some.gain)
+        best[name] = max(
+            found[name], _Found.of(frames[name], anneal(frames[name], alike, SURE_FLOORS)), key=lambda some: some.gain
+        )
     return best
 
 
@@ -261,9 +261,7 @@ def _finish(
         x, y, w, h = boxes[name]
         middle = tuple(
             side + (at - expected) / fine
-            for side, at, expected in zip(
-                (x + w / 2, y + h / 2), rests[name], found[name].frames.middle, strict=True
-            )
+            for side, at, expected in zip((x + w / 2, y + h / 2), rests[name], found[name].frames.middle, strict=True)
         )
         clicked = clicks[name]
         caps[name] = Cap(

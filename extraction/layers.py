@@ -1,4 +1,4 @@
-"""A cap before what is behind it, learned from frames in which it is somewhere else each time.
+"""A cap before what is behind it, learned from frames in which it is elsewhere each time.
 
 Two layers, as in Jojic and Frey, Learning Flexible Sprites in Video Layers (CVPR 2001): in each frame the cap, in one of
 its looks, hides a part of what stands still. Which pixels it covers, what it looks like, what is behind it, and where
@@ -28,7 +28,8 @@ FURTHEST: Final = 0.8  # of the reach: how far the cap may be from the middle
 FULL, NOTHING = 1.1, 1.35  # of the reach: up to where pixels count fully, and from where on not at all
 SHARP: Final = 12.0  # of 255: a cap is known better than this, or than twice the variance of what stands still
 STILL: Final = 0.3  # quantile of the pixels' variance that counts as standing still
-TELLING: Final = 0.02  # nats a frame: a pixel that the cap explains by so much is the cap's
+TELLING: Final = 0.05  # of what most is told by: a pixel that the cap explains by so much is the cap's
+LEAST_TELLING: Final = 0.02  # nats a frame
 LEAST_CAP: Final = 6  # pixels
 GUESS: Final = 20.0  # of 255: how well a cap is known at first
 OUTLIERS: Final = 0.1  # quantile of the frames whose gain counts as the next one's, at either end
@@ -58,7 +59,7 @@ class Frames:
     def of(
         cls, pictures: np.ndarray, rest: np.ndarray, counts: np.ndarray, middle: Point, reach: float, side: int
     ) -> Self:
-        """pictures: (N, h, w, 3), rest: (h, w, 3), counts: (h, w) bool; continued at the edges, where nothing counts."""
+        """pictures: (N, h, w, 3), rest: (h, w, 3), counts: (h, w) bool. Beyond their edges nothing counts."""
         height, width = rest.shape[:2]
         need = math.ceil(FURTHEST * reach + side / 2)
         room = (middle[0], width - middle[0], middle[1], height - middle[1])
@@ -145,7 +146,7 @@ class Sprite:
         moved = torch.from_numpy(np.stack(warped))
         count = len(self.looks)
         mask = (moved[0] > 0.5).float()
-        looks = moved[1 : 1 + 3 * count].unflatten(0, (count, 3))
+        looks = moved[1 : 1 + 3 * count].reshape(count, 3, frames.side, frames.side)
         return replace(Sprite.at(frames, middle, mask), looks=looks, spread=moved[1 + 3 * count :])
 
     def grown(self) -> Sprite:
@@ -273,8 +274,9 @@ def _learn(frames: Frames, sprite: Sprite, seen: Seen, floor: float) -> Sprite:
 
 
 def _shape(told: Tensor, otherwise: Tensor) -> Tensor:
-    """The largest patch of pixels that the cap explains by TELLING, made convex: (s, s), 0 or 1."""
-    telling = (cv2.GaussianBlur(told.numpy(), (0, 0), 1.0) > TELLING).astype(np.uint8)
+    """The largest patch of pixels that the cap explains, made convex: (s, s), 0 or 1."""
+    smooth = cv2.GaussianBlur(told.numpy(), (0, 0), 0.7)
+    telling = (smooth > max(LEAST_TELLING, TELLING * float(np.quantile(smooth, 0.95)))).astype(np.uint8)
     outlines, _ = cv2.findContours(telling, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
         return otherwise
@@ -302,7 +304,9 @@ def _gather(pictures: Tensor, shares: Tensor) -> Tensor:
     """What is seen in the square where it is, summed over frames: (N, C, H, W) and (N, P, Q) -> (C, s, s)."""
     count, channels = pictures.shape[:2]
     kernels = shares[:, None].expand(-1, channels, -1, -1).flatten(0, 1)[:, None]
-    found = functional.conv2d(pictures.reshape(1, count * channels, *pictures.shape[2:]), kernels, groups=count * channels)
+    found = functional.conv2d(
+        pictures.reshape(1, count * channels, *pictures.shape[2:]), kernels, groups=count * channels
+    )
     return found.unflatten(1, (count, channels)).sum((0, 1))
 
 
