@@ -35,6 +35,9 @@ SEEN_OFTEN: Final = 0.1  # of the frames: so often a second look is seen
 TILTED: Final = 0.3  # of how far it goes: from here on a stick is tilted
 GAME_SHARE: Final = 0.4  # of a stick's circle: with more of it joined to the edge it has no pad around it
 ERROR: Final = 60.0  # of 255: beyond it all errors count alike
+LOOKS_AROUND: Final = 3  # where the layout has a stick, then where it was found
+NEAR: Final = 0.25  # of its reach: a stick found so near to where it was looked for is all in sight
+SURE: Final = 0.5  # of the posterior mass about a place
 RESTING: Final = 0.15  # of how far it goes: so tightly the places lie where it rests
 CENTRAL: Final = 0.2  # weight of what is seen at the furthest, against 1 more in the middle
 UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
@@ -132,14 +135,24 @@ def find_caps(
     (h, w) bool, what is beside the pad.
     """
     fine = min(1.0, WORKING_WIDTH / rest.shape[1])
-    views = {name: _look_around(crops, rest, box, buttons, game, fine) for name, box in boxes.items()}
-    seen = {name: view for name, view in views.items() if view is not None}
-    scales = {name: min(1.0, SEARCH_REACH / view.reach) for name, view in seen.items()}
-    found = _search({name: view.mixed(SEARCH_FRAMES).smaller(scales[name]) for name, view in seen.items()})
+    for _ in range(LOOKS_AROUND):
+        views = {name: _look_around(crops, rest, box, buttons, game, fine) for name, box in boxes.items()}
+        seen = {name: view for name, view in views.items() if view is not None}
+        scales = {name: min(1.0, SEARCH_REACH / view.reach) for name, view in seen.items()}
+        found = _search({name: view.mixed(SEARCH_FRAMES).smaller(scales[name]) for name, view in seen.items()})
+        moved = {name: np.subtract(each.middle, each.frames.middle) for name, each in found.items()}
+        if all(np.hypot(*by) <= NEAR * found[name].frames.reach for name, by in moved.items()):
+            break
+        boxes = {name: _shifted(box, moved[name] / scales[name] / fine) for name, box in boxes.items() if name in moved}
     whole = {name: _enlarge(found[name], seen[name], 1 / scales[name]) for name in found}
     if not whole or np.mean([_unexplained(each) for each in whole.values()]) > UNEXPLAINED:
         return {}
     return _finish(whole, seen, boxes, fine)
+
+
+def _shifted(box: Box, by: np.ndarray) -> Box:
+    """A box moved by x, y."""
+    return box[0] + float(by[0]), box[1] + float(by[1]), box[2], box[3]
 
 
 def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
@@ -182,8 +195,9 @@ def _enlarge(found: _Found, view: _Surroundings, scale: float) -> _Found:
 
 
 def _rests(sprite: Sprite, seen: Seen) -> Point:
-    """Where the middle of a cap is when it is let go: where it is often, and as often as not in the middle of all."""
-    places = seen.corners.numpy() + np.array(sprite.centre)
+    """Where the middle of a cap is when it is let go: where it is often, and rather in the middle of all its places."""
+    sure = seen.certainty.numpy() > SURE
+    places = (seen.corners.numpy() + np.array(sprite.centre, np.float32))[sure if sure.any() else slice(None)]
     (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
     near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
     central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
@@ -192,8 +206,9 @@ def _rests(sprite: Sprite, seen: Seen) -> Point:
 
 
 def _away(sprite: Sprite, seen: Seen) -> np.ndarray:
-    """How far it was seen from there, (N,)."""
-    return np.asarray(np.hypot(*(seen.corners.numpy() + np.array(sprite.centre) - _rests(sprite, seen)).T))
+    """How far it was seen from there: (N,), 0 where it might be anywhere, as a cap that is drawn only while tilted."""
+    away = np.hypot(*(seen.corners.numpy() + np.array(sprite.centre) - _rests(sprite, seen)).T)
+    return np.where(seen.certainty.numpy() > SURE, away, 0)
 
 
 def _worn(sprite: Sprite, seen: Seen) -> Sprite:

@@ -182,6 +182,12 @@ class Seen:
         return self.shares.flatten(2).amax(2).argmax(1)
 
     @property
+    def certainty(self) -> Tensor:
+        """The mass within a pixel of the likeliest corner (N,)."""
+        mass = functional.avg_pool2d(self.shares.sum(1), 3, 1, 1, divisor_override=1)
+        return mass.flatten(1).amax(1)
+
+    @property
     def corners(self) -> Tensor:
         """The likeliest corner of each frame, (N, 2) x, y."""
         at = self.shares.sum(1).flatten(1).argmax(1)
