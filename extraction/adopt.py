@@ -192,9 +192,9 @@ class _Maker:
                 continue
             clicks = cap.clicked if THUMB_OF[name] in self.boxes.keys() - self._places() else None
             for picture, look in zip((caps, tilted, behind), (cap.looks[0], cap.looks[-1], cap.behind), strict=True):
-                _paint(picture, look, x, y)
+                _paint(picture, look, cap.middle)
             if clicks is not None:
-                _paint(clicked, clicks, x, y)
+                _paint(clicked, clicks, cap.middle)
             stick: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
             parts.append(
                 Move(
@@ -232,8 +232,9 @@ class _Maker:
         return chart
 
 
-def _paint(picture: np.ndarray, look: np.ndarray, x: int, y: int) -> None:
+def _paint(picture: np.ndarray, look: np.ndarray, middle: tuple[float, float]) -> None:
     """A cap (side, side, 4) into a picture (h, w, 4), cut off where that ends."""
+    x, y = (round(at - len(look) / 2) for at in middle)
     left, top = max(-x, 0), max(-y, 0)
     window = picture[max(y, 0) : y + len(look), max(x, 0) : x + len(look)]
     window[:] = look[top : top + window.shape[0], left : left + window.shape[1]]

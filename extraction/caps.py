@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from extraction.layers import SURE_FLOORS, Frames, Seen, Sprite, anneal, gain_of, look_for, with_another_look
+from extraction.layers import SURE_FLOORS, Frames, Seen, Sprite, anneal, gain_of, look_for, warped, with_another_look
 from templates.scene import Box
 
 WORKING_WIDTH: Final = 200  # px of the whole overlay; no finer pictures are learned from
@@ -31,6 +32,7 @@ FRAMES: Final = 80  # to learn the whole cap from
 SPARE: Final = 4  # px around a cap in its square
 FINE_FLOORS: Final = SURE_FLOORS[1:5]
 BETTER: Final = 1.1  # times the gain of one look: what two must come to, since they always fit better
+UNLIKE: Final = 30.0  # of 255: so much a second look differs from the first
 SEEN_OFTEN: Final = 0.1  # of the frames: so often a second look is seen
 TILTED: Final = 0.3  # of how far it goes: from here on a stick is tilted
 GAME_SHARE: Final = 0.4  # of a stick's circle: with more of it joined to the edge it has no pad around it
@@ -55,7 +57,7 @@ class Cap:
     """A stick's cap, in pixels of the box. middle: (x, y) where it rests; travel: how far it goes from there.
 
     looks: (side, side, 4) uint8 RGBA: at rest, then while tilted, where that differs. clicked: the same while it is
-    clicked, None where that was not seen. behind: the same of what it hides at rest.
+    clicked, None where that was not seen. behind: the same of what it hides at rest, a little larger.
     """
 
     middle: Point
@@ -163,7 +165,8 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
         one = max((_Found.of(each, anneal(each, _disc(each, share))) for share in DISCS), key=lambda some: some.gain)
         two = _Found.of(each, with_another_look(each, one.sprite, one.seen))
         often = float(two.seen.shares[:, 1].sum((1, 2)).mean()) >= SEEN_OFTEN
-        found[name] = two if often and two.gain > one.gain + (BETTER - 1) * abs(one.gain) else one
+        unlike = two.sprite.unlikeness() >= UNLIKE
+        found[name] = two if often and unlike and two.gain > one.gain + (BETTER - 1) * abs(one.gain) else one
     best = dict(found)
     for name, other in zip(found, reversed(found), strict=True):
         if name == other:
@@ -185,7 +188,7 @@ def _disc(frames: Frames, share: float) -> Sprite:
 
 def _enlarge(found: _Found, view: _Surroundings, scale: float) -> _Found:
     """What was found in small pictures, in the whole ones, ``scale`` times as large."""
-    side = math.ceil(_extent(found.sprite) * scale) + SPARE
+    side = math.ceil(found.sprite.extent * scale) + SPARE
     frames = view.mixed(FRAMES).frames(side)
     x, y = (
         at + scale * (rests - expected)
@@ -194,11 +197,16 @@ def _enlarge(found: _Found, view: _Surroundings, scale: float) -> _Found:
     return _Found.of(frames, anneal(frames, found.sprite.moved_to(frames, (x, y), scale), FINE_FLOORS))
 
 
+def _places(sprite: Sprite, seen: Seen) -> np.ndarray:
+    """The middle of the cap in each frame: (N, 2)."""
+    return np.asarray((seen.corners + sprite.centres[seen.which]).numpy())
+
+
 def _rests(sprite: Sprite, seen: Seen) -> Point:
     """Where the middle of a cap is when it is let go: where it is often, and rather in the middle of all its places."""
     sure = seen.certainty.numpy() > SURE
-    places = (seen.corners.numpy() + np.array(sprite.centre, np.float32))[sure if sure.any() else slice(None)]
-    (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
+    places = _places(sprite, seen)[sure if sure.any() else slice(None)]
+    (x, y), radius = cv2.minEnclosingCircle(places)
     near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
     central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
     x, y = places[near[(near.sum(1) * central).argmax()]].mean(0).tolist()
@@ -207,7 +215,7 @@ def _rests(sprite: Sprite, seen: Seen) -> Point:
 
 def _away(sprite: Sprite, seen: Seen) -> np.ndarray:
     """How far it was seen from there: (N,), 0 where it might be anywhere, as a cap that is drawn only while tilted."""
-    away = np.hypot(*(seen.corners.numpy() + np.array(sprite.centre) - _rests(sprite, seen)).T)
+    away = np.hypot(*(_places(sprite, seen) - _rests(sprite, seen)).T)
     return np.where(seen.certainty.numpy() > SURE, away, 0)
 
 
@@ -219,18 +227,8 @@ def _worn(sprite: Sprite, seen: Seen) -> Sprite:
     tilted = away > TILTED * np.percentile(away, TRAVELLED)
     far, near = (float(second[some].mean()) if some.any() else 0.5 for some in (tilted, ~tilted))
     if min(far, 1 - near) > 0.5:
-        order = [0, 1]
-    elif min(1 - far, near) > 0.5:
-        order = [1, 0]
-    else:
-        order = [int(second.mean() > 0.5)]
-    return replace(sprite, looks=sprite.looks[order], spread=sprite.spread[order])
-
-
-def _extent(sprite: Sprite) -> int:
-    """The larger side of what the cap covers."""
-    rows, columns = torch.nonzero(sprite.mask, as_tuple=True)
-    return int(max(rows.max() - rows.min(), columns.max() - columns.min())) + 1
+        return sprite
+    return sprite.only([1, 0] if min(1 - far, near) > 0.5 else [int(second.mean() > 0.5)])
 
 
 def _unexplained(found: _Found) -> float:
@@ -249,10 +247,9 @@ def _errors(apart: Tensor, weights: Tensor) -> Tensor:
 def _drawn(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor:
     """The frames as the layers tell them: (N, 3, H, W)."""
     pictures = sprite.behind.expand(len(seen.told), -1, -1, -1).clone()
-    covered = sprite.mask > 0
     for picture, look, (x, y) in zip(pictures, seen.which.tolist(), seen.corners.tolist(), strict=True):
-        window = picture[:, y : y + frames.side, x : x + frames.side]
-        window[:, covered] = sprite.looks[look][:, covered]
+        covered = sprite.masks[look] > 0
+        picture[:, y : y + frames.side, x : x + frames.side][:, covered] = sprite.looks[look][:, covered]
     return pictures
 
 
@@ -270,7 +267,7 @@ def _finish(
         seen = look_for(frames, told[name])
         rests[name], away[name] = _rests(each.sprite, seen), _away(each.sprite, seen)
         clicks[name] = _clicked_look(frames, told[name], seen)
-    furthest = max((float(np.percentile(away[name], TRAVELLED)) / told[name].size for name in found), default=0.0)
+    furthest = max((float(np.percentile(away[name], TRAVELLED)) / told[name].extent for name in found), default=0.0)
     caps: dict[str, Cap] = {}
     for name, sprite in told.items():
         x, y, w, h = boxes[name]
@@ -281,35 +278,34 @@ def _finish(
         clicked = clicks[name]
         caps[name] = Cap(
             (middle[0], middle[1]),
-            max(furthest, LEAST_TRAVEL) * sprite.size / fine,
-            tuple(_rgba(sprite, look, fine) for look in sprite.looks),
-            None if clicked is None else _rgba(sprite, clicked, fine),
-            _rgba(sprite.grown(), _cut(sprite.behind, rests[name], sprite), fine),
+            max(furthest, LEAST_TRAVEL) * sprite.extent / fine,
+            tuple(_rgba(sprite, i, look, fine) for i, look in enumerate(sprite.looks)),
+            None if clicked is None else _rgba(sprite, 0, clicked, fine),
+            _behind(sprite, rests[name], fine),
         )
     return caps
 
 
-def _cut(picture: Tensor, middle: Point, sprite: Sprite) -> Tensor:
-    """What a picture (3, H, W) shows in a cap's square (3, s, s), its middle in a place."""
-    side = sprite.mask.shape[0]
-    column, row = sprite.centre
-    to = np.array([[1, 0, column - middle[0]], [0, 1, row - middle[1]]])
-    cut = cv2.warpAffine(picture.permute(1, 2, 0).numpy(), to, (side, side), borderMode=cv2.BORDER_REPLICATE)
-    return torch.from_numpy(cut).permute(2, 0, 1)
+def _rgba(sprite: Sprite, number: int, look: Tensor, scale: float) -> np.ndarray:
+    """A look (3, s, s) as RGBA in the mask of one of the sprite's, 1 / scale times as large: (side, side, 4) uint8."""
+    x, y = sprite.centres[number].tolist()
+    return _picture(torch.cat([look, 255 * sprite.masks[number : number + 1]]), (x, y), sprite.extent, scale)
 
 
-def _rgba(sprite: Sprite, look: Tensor, scale: float) -> np.ndarray:
-    """A look (3, s, s) as RGBA, 1 / scale times as large, the mask's middle in its own: (side, side, 4) uint8."""
-    column, row = sprite.centre
-    side = math.ceil(sprite.mask.shape[0] / scale) | 1
-    to = np.array([[1 / scale, 0, side / 2 - column / scale], [0, 1 / scale, side / 2 - row / scale]])
-    to[:, 2] += (1 / scale - 1) / 2  # a pixel covers [i, i + 1) on either side
-    colours, mask = look.permute(1, 2, 0).numpy(), sprite.mask.numpy() * 255
-    grown = [
-        cv2.warpAffine(each, to, (side, side), borderMode=border)
-        for each, border in ((colours, cv2.BORDER_REPLICATE), (mask, cv2.BORDER_CONSTANT))
-    ]
-    return np.dstack(grown).round().clip(0, 255).astype(np.uint8)
+def _behind(sprite: Sprite, middle: Point, scale: float) -> np.ndarray:
+    """What a cap that rests in a place hides, and a pixel around it, as RGBA 1 / scale times as large."""
+    x, y = sprite.centres[0].tolist()
+    side = sprite.masks.shape[1]
+    grown = functional.max_pool2d(sprite.masks[:1], 3, 1, 1)
+    cut = warped(sprite.behind, np.array([[1, 0, x - middle[0]], [0, 1, y - middle[1]]]), side)
+    return _picture(torch.cat([cut, 255 * grown]), (x, y), sprite.extent + 2, scale)
+
+
+def _picture(layers: Tensor, middle: Point, extent: int, scale: float) -> np.ndarray:
+    """A square of some extent about the middle of layers (4, s, s), 1 / scale times as large: (side, side, 4) uint8."""
+    side = max(3, round(extent / scale))
+    to = np.array([[1 / scale, 0, side / 2 - middle[0] / scale], [0, 1 / scale, side / 2 - middle[1] / scale]])
+    return np.asarray(warped(layers, to, side).permute(1, 2, 0).numpy().round().clip(0, 255), np.uint8)
 
 
 def _clicked_look(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor | None:
@@ -323,13 +319,13 @@ def _clicked_look(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor | None:
         return None
     lit = torch.nonzero(misfit >= (usual + most) / 2)[:, 0]
     used = frames.only(lit.numpy())
-    rests = (torch.tensor(_rests(sprite, seen)) - torch.tensor(sprite.centre)).round().int().expand(len(lit), -1)
+    rests = (torch.tensor(_rests(sprite, seen)) - sprite.centres[0]).round().int().expand(len(lit), -1)
     tries: list[tuple[float, Tensor]] = []
     for corners in (rests, seen.corners[lit]):
         alone = sprite
         for _ in range(3):
             look = used.patches(corners).median(0).values
-            alone = replace(sprite, looks=look[None], spread=sprite.spread[:1])
+            alone = replace(sprite.only([0]), looks=look[None])
             corners = look_for(used, alone).corners
         tries.append((float(_misfit(used, alone, look_for(used, alone)).mean()), alone.looks[0]))
     least, look = min(tries, key=lambda each: each[0])
@@ -338,8 +334,8 @@ def _clicked_look(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor | None:
 
 def _misfit(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor:
     """How far what frames show is from the cap in its likeliest place: (N,), of full scale."""
-    apart = frames.patches(seen.corners) - sprite.looks[seen.which]
-    return ((apart**2).mean(1) * sprite.mask).sum((1, 2)).div(sprite.mask.sum()).sqrt() / 255
+    apart, masks = frames.patches(seen.corners) - sprite.looks[seen.which], sprite.masks[seen.which]
+    return ((apart**2).mean(1) * masks).sum((1, 2)).div(masks.sum((1, 2))).sqrt() / 255
 
 
 def _look_around(

@@ -23,15 +23,17 @@ FLOORS: Final = (40.0, 30.0, 22.0, 16.0, 12.0, 9.0, 7.0, 6.0, 5.0, 5.0, 5.0, 5.0
 SURE_FLOORS: Final = FLOORS[4:]  # for what is about known
 SHAPED_FROM: Final = 16.0  # of 255: from this floor on it is learned which pixels are the cap's
 TRUST: Final = 0.15  # of the pixels' likelihoods: neighbours share the game behind them
-TRIMMED: Final = 0.15  # of the frames, those explained least, teach nothing: clicks, flashes
+TRIMMED: Final = 0.05  # of the frames, those explained least, teach nothing: clicks, flashes
 FURTHEST: Final = 0.8  # of the reach: how far the cap may be from the middle
 FULL, NOTHING = 1.1, 1.35  # of the reach: up to where pixels count fully, and from where on not at all
 SHARP: Final = 12.0  # of 255: a cap is known better than this, or than twice the variance of what stands still
 STILL: Final = 0.3  # quantile of the pixels' variance that counts as standing still
 TELLING: Final = 0.05  # of what most is told by: a pixel that the cap explains by so much is the cap's
-LEAST_TELLING: Final = 0.02  # nats a frame
+SURELY_TELLING: Final = 0.02, 1.5  # nats a frame: less is never the cap's, more always
 LEAST_CAP: Final = 6  # pixels
-GUESS: Final = 20.0  # of 255: how well a cap is known at first
+GUESS: Final = 20.0  # of 255: how well a cap is known at first, and what is behind it where that is never seen
+ONCE: Final = 0.1  # frames that such a guess counts as
+BESIDE: Final = 2  # px beyond the cap: what a look may cover
 OUTLIERS: Final = 0.1  # quantile of the frames whose gain counts as the next one's, at either end
 TRIES: Final = 3  # of another look
 BADLY: Final = (0.05, 0.4)  # quantiles of how well frames are explained: where another look is looked for
@@ -107,11 +109,13 @@ class Frames:
 class Sprite:
     """A cap and what is behind it; colours in 0..255.
 
-    mask: (s, s), 1 where the cap covers. looks: (K, 3, s, s). spread: (K, s, s) variance of each look.
+    mask: (s, s), 1 where the cap covers. looks: (K, 3, s, s), spread: (K, s, s) their variance, masks: (K, s, s) what
+    each of them alone is seen to cover: where it is seen in the square differs by some pixels from look to look.
     behind: (3, H, W). noise: (H, W) its variance. filled: (3, H, W) what is taken for behind where it is never seen.
     """
 
     mask: Tensor
+    masks: Tensor
     looks: Tensor
     spread: Tensor
     behind: Tensor
@@ -131,38 +135,50 @@ class Sprite:
         filled = torch.from_numpy(cv2.inpaint(picture, hole, 2, cv2.INPAINT_TELEA)).permute(2, 0, 1).float()
         noise = ((frames.colours - frames.rest) ** 2).mean(1).median(0).values
         look = frames.rest[None, :, y : y + side, x : x + side].clone()
-        return cls(mask, look, torch.full((1, side, side), GUESS**2), filled, noise, filled)
+        return cls(mask, mask[None], look, torch.full((1, side, side), GUESS**2), filled, noise, filled)
 
     def moved_to(self, frames: Frames, middle: Point, scale: float = 1.0) -> Sprite:
-        """The same cap, its mask's middle in the square's, among other frames ``scale`` times as large."""
-        column, row = self.centre
-        to = np.array([[scale, 0, frames.side / 2 - scale * column], [0, scale, frames.side / 2 - scale * row]])
-        to[:, 2] += (scale - 1) / 2  # a pixel covers [i, i + 1) on either side
-        layers = torch.cat([self.mask[None], self.looks.flatten(0, 1), self.spread]).permute(1, 2, 0).numpy()
-        warped = [
-            cv2.warpAffine(layers[..., i], to, (frames.side, frames.side), borderMode=cv2.BORDER_REPLICATE)
-            for i in range(layers.shape[2])
-        ]
-        moved = torch.from_numpy(np.stack(warped))
-        count = len(self.looks)
-        mask = (moved[0] > 0.5).float()
-        looks = moved[1 : 1 + 3 * count].reshape(count, 3, frames.side, frames.side)
-        return replace(Sprite.at(frames, middle, mask), looks=looks, spread=moved[1 + 3 * count :])
+        """The same cap, all its looks in the middle of the square, among other frames ``scale`` times as large."""
+        moved: list[Tensor] = []
+        for mask, look, spread, (x, y) in zip(self.masks, self.looks, self.spread, self.centres.tolist(), strict=True):
+            to = np.array([[scale, 0, frames.side / 2 - scale * x], [0, scale, frames.side / 2 - scale * y]])
+            moved.append(warped(torch.cat([mask[None], look, spread[None]]), to, frames.side))
+        layers = torch.stack(moved)
+        masks = (layers[:, 0] > 0.5).float()
+        return replace(Sprite.at(frames, middle, masks.amax(0)), masks=masks, looks=layers[:, 1:4], spread=layers[:, 4])
 
-    def grown(self) -> Sprite:
-        """Covering a pixel more on every side."""
-        return replace(self, mask=functional.max_pool2d(self.mask[None], 3, 1, 1)[0])
+    def unlikeness(self) -> float:
+        """How far its two looks differ where they lie on each other: mean of 0..255."""
+        side = self.mask.shape[0]
+        aligned = []
+        for mask, look, (x, y) in zip(self.masks, self.looks, self.centres.tolist(), strict=True):
+            aligned.append(
+                warped(torch.cat([mask[None], look]), np.array([[1, 0, side / 2 - x], [0, 1, side / 2 - y]]), side)
+            )
+        (one, *first), (other, *second) = aligned
+        both = (one > 0.5) & (other > 0.5)
+        return float((torch.stack(first) - torch.stack(second)).abs().mean(0)[both].mean())
+
+    def only(self, numbers: Sequence[int]) -> Sprite:
+        """With some of its looks."""
+        some = list(numbers)
+        return replace(self, masks=self.masks[some], looks=self.looks[some], spread=self.spread[some])
 
     @property
-    def centre(self) -> Point:
-        """Of the mask, x, y in its square."""
-        rows, columns = torch.nonzero(self.mask, as_tuple=True)
-        return float(columns.float().mean()) + 0.5, float(rows.float().mean()) + 0.5
+    def extent(self) -> int:
+        """Of the smallest square about what it covers."""
+        return int((self._ends[:, 1] - self._ends[:, 0]).max())
 
     @property
-    def size(self) -> float:
-        """Diameter of a disc of the mask's area."""
-        return 2 * math.sqrt(float(self.mask.sum()) / math.pi)
+    def centres(self) -> Tensor:
+        """Of what each look covers, (K, 2) x, y in the square."""
+        return self._ends.float().mean(1)
+
+    @property
+    def _ends(self) -> Tensor:
+        """First and last column and row of what each look covers: (K, 2, 2)."""
+        covered = [torch.nonzero(mask).flip(1) for mask in self.masks]
+        return torch.stack([torch.stack([at.amin(0), at.amax(0) + 1]) for at in covered])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,13 +200,13 @@ class Seen:
     @property
     def certainty(self) -> Tensor:
         """The mass within a pixel of the likeliest corner (N,)."""
-        mass = functional.avg_pool2d(self.shares.sum(1), 3, 1, 1, divisor_override=1)
+        mass = functional.avg_pool2d(self.shares, 3, 1, 1, divisor_override=1)
         return mass.flatten(1).amax(1)
 
     @property
     def corners(self) -> Tensor:
-        """The likeliest corner of each frame, (N, 2) x, y."""
-        at = self.shares.sum(1).flatten(1).argmax(1)
+        """The likeliest corner of each frame, (N, 2) x, y, of its likeliest look."""
+        at = self.shares[torch.arange(len(self.told)), self.which].flatten(1).argmax(1)
         return torch.stack([at % self.shares.shape[3], at // self.shares.shape[3]], 1)
 
 
@@ -222,6 +238,7 @@ def with_another_look(frames: Frames, sprite: Sprite, seen: Seen) -> tuple[Sprit
             frames,
             replace(
                 sprite,
+                masks=torch.cat([sprite.masks, sprite.masks[:1]]),
                 looks=torch.cat([sprite.looks, patch[None]]),
                 spread=torch.cat([sprite.spread, torch.full_like(sprite.spread[:1], GUESS**2)]),
             ),
@@ -236,10 +253,10 @@ def look_for(frames: Frames, sprite: Sprite, floor: float = FLOORS[-1]) -> Seen:
     """Where the cap is in each frame, if no colour is known better than to ``floor``."""
     noise = sprite.noise + floor**2
     doubt = _doubt(frames.colours - sprite.behind, noise) * frames.weights
-    hidden = _correlate(doubt[:, None], sprite.mask[None])
     squares = (frames.colours**2).sum(1, keepdim=True) * frames.weights
     weighted = frames.colours * frames.weights
     gains = []
+    hidden = _correlate(doubt[:, None], sprite.mask[None])
     for look, spread in zip(sprite.looks, sprite.spread + floor**2, strict=True):
         sharp = sprite.mask / spread
         constant = (look**2).sum(0) * sharp + 3 * torch.log(spread) * sprite.mask
@@ -253,36 +270,39 @@ def look_for(frames: Frames, sprite: Sprite, floor: float = FLOORS[-1]) -> Seen:
 def _learn(frames: Frames, sprite: Sprite, seen: Seen, floor: float) -> Sprite:
     """The layers that explain best what was seen where."""
     taught = _well_told(seen.told)[:, None, None]
-    covered = functional.conv_transpose2d(seen.shares.sum(1)[:, None], sprite.mask[None, None])[:, 0].clamp(0, 1)
-    free = (1 - covered) * taught
-    often = free.sum(0) + 1
-    behind = ((frames.colours * free[:, None]).sum(0) + sprite.filled) / often
-    noise = (((frames.colours - behind) ** 2).mean(1) * free).sum(0) / often
+    covered = functional.conv_transpose2d(seen.shares.sum(1)[:, None], sprite.mask[None, None])[:, 0]
+    free = (1 - covered.clamp(0, 1)) * taught
+    often = free.sum(0) + ONCE
+    behind = ((frames.colours * free[:, None]).sum(0) + ONCE * sprite.filled) / often
+    noise = ((((frames.colours - behind) ** 2).mean(1) * free).sum(0) + ONCE * GUESS**2) / often
     still = float(noise[frames.weights > 0].quantile(STILL))
     most = max(SHARP**2, 2 * still)
     squares = (frames.colours**2).sum(1, keepdim=True)
     layers = torch.cat([frames.colours * frames.weights, squares * frames.weights, seen.doubt[:, None]], 1)
-    looks, spreads = [], []
-    told = torch.zeros_like(sprite.mask)
-    for shares in seen.shares.unbind(1):
-        shares = shares * taught
+    looks, spreads, told = [], [], []
+    for shares in (seen.shares * taught[:, None]).unbind(1):
         times = _gather(frames.weights.expand(len(shares), 1, -1, -1), shares)[0] + 1e-3
         gathered = _gather(layers, shares)
         look = gathered[:3] / times
         spread = ((gathered[3] / times - (look**2).sum(0)) / 3).clamp_min(0)
         trusted = spread.clamp_max(most)
         known = trusted + floor**2
-        told += gathered[4] - times * 1.5 * (torch.log(known) + spread / known)
+        told.append(gathered[4] - times * 1.5 * (torch.log(known) + spread / known))
         looks.append(look)
         spreads.append(trusted)
-    mask = sprite.mask if floor > SHAPED_FROM else _shape(told / taught.sum(), sprite.mask)
-    return Sprite(mask, torch.stack(looks), torch.stack(spreads), behind, noise, sprite.filled)
+    mask, masks = sprite.mask, sprite.masks
+    if floor <= SHAPED_FROM:
+        mask = _shape(torch.stack(told).sum(0) / taught.sum(), mask)
+        near = functional.max_pool2d(mask[None], 2 * BESIDE + 1, 1, BESIDE)[0]
+        often = seen.shares.sum((0, 2, 3)).clamp_min(1)
+        masks = torch.stack([_shape(near * each / times, mask) for each, times in zip(told, often, strict=True)])
+    return Sprite(mask, masks, torch.stack(looks), torch.stack(spreads), behind, noise, sprite.filled)
 
 
 def _shape(told: Tensor, otherwise: Tensor) -> Tensor:
     """The largest patch of pixels that the cap explains, made convex: (s, s), 0 or 1."""
     smooth = cv2.GaussianBlur(told.numpy(), (0, 0), 0.7)
-    telling = (smooth > max(LEAST_TELLING, TELLING * float(np.quantile(smooth, 0.95)))).astype(np.uint8)
+    telling = (smooth > np.clip(TELLING * np.quantile(smooth, 0.95), *SURELY_TELLING)).astype(np.uint8)
     outlines, _ = cv2.findContours(telling, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
         return otherwise
@@ -310,10 +330,18 @@ def _gather(pictures: Tensor, shares: Tensor) -> Tensor:
     """What is seen in the square where it is, summed over frames: (N, C, H, W) and (N, P, Q) -> (C, s, s)."""
     count, channels = pictures.shape[:2]
     kernels = shares[:, None].expand(-1, channels, -1, -1).flatten(0, 1)[:, None]
-    found = functional.conv2d(
-        pictures.reshape(1, count * channels, *pictures.shape[2:]), kernels, groups=count * channels
-    )
-    return found.unflatten(1, (count, channels)).sum((0, 1))
+    apart = pictures.reshape(1, count * channels, *pictures.shape[2:])
+    found = functional.conv2d(apart, kernels, groups=count * channels)
+    gathered: Tensor = found.reshape(count, channels, *found.shape[2:]).sum(0)
+    return gathered
+
+
+def warped(pictures: Tensor, to: np.ndarray, side: int) -> Tensor:
+    """Pictures (C, h, w) in a square (C, side, side) where a map (2, 3) puts them; a pixel covers [i, i + 1) in both."""
+    centred = to.copy()
+    centred[:, 2] += (to[:, :2].sum(1) - 1) / 2
+    found = [cv2.warpAffine(each.numpy(), centred, (side, side), borderMode=cv2.BORDER_REPLICATE) for each in pictures]
+    return torch.from_numpy(np.stack(found))
 
 
 def _channels_first(pictures: np.ndarray) -> Tensor:
