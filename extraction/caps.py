@@ -194,7 +194,7 @@ def _enlarge(found: _Found, view: _Surroundings, scale: float) -> _Found:
         at + scale * (rests - expected)
         for at, rests, expected in zip(frames.middle, found.middle, found.frames.middle, strict=True)
     )
-    return _Found.of(frames, anneal(frames, found.sprite.moved_to(frames, (x, y), scale), FINE_FLOORS))
+    return _Found.of(frames, anneal(frames, found.sprite.enlarged(found.frames, frames, (x, y), scale), FINE_FLOORS))
 
 
 def _places(sprite: Sprite, seen: Seen) -> np.ndarray:
@@ -263,10 +263,10 @@ def _finish(
     told: dict[str, Sprite] = {}
     for name, each in found.items():
         frames = views[name].frames(each.frames.side)
-        told[name] = _worn(each.sprite, look_for(frames, each.sprite))
-        seen = look_for(frames, told[name])
+        seen = look_for(frames, each.sprite)
         rests[name], away[name] = _rests(each.sprite, seen), _away(each.sprite, seen)
-        clicks[name] = _clicked_look(frames, told[name], seen)
+        told[name] = _worn(each.sprite, seen)
+        clicks[name] = _clicked_look(frames, told[name], look_for(frames, told[name]))
     furthest = max((float(np.percentile(away[name], TRAVELLED)) / told[name].extent for name in found), default=0.0)
     caps: dict[str, Cap] = {}
     for name, sprite in told.items():
@@ -297,7 +297,7 @@ def _behind(sprite: Sprite, middle: Point, scale: float) -> np.ndarray:
     x, y = sprite.centres[0].tolist()
     side = sprite.masks.shape[1]
     grown = functional.max_pool2d(sprite.masks[:1], 3, 1, 1)
-    cut = warped(sprite.behind, np.array([[1, 0, x - middle[0]], [0, 1, y - middle[1]]]), side)
+    cut = warped(sprite.behind, np.array([[1, 0, x - middle[0]], [0, 1, y - middle[1]]]), (side, side))
     return _picture(torch.cat([cut, 255 * grown]), (x, y), sprite.extent + 2, scale)
 
 
@@ -305,7 +305,7 @@ def _picture(layers: Tensor, middle: Point, extent: int, scale: float) -> np.nda
     """A square of some extent about the middle of layers (4, s, s), 1 / scale times as large: (side, side, 4) uint8."""
     side = max(3, round(extent / scale))
     to = np.array([[1 / scale, 0, side / 2 - middle[0] / scale], [0, 1 / scale, side / 2 - middle[1] / scale]])
-    return np.asarray(warped(layers, to, side).permute(1, 2, 0).numpy().round().clip(0, 255), np.uint8)
+    return np.asarray(warped(layers, to, (side, side)).permute(1, 2, 0).numpy().round().clip(0, 255), np.uint8)
 
 
 def _clicked_look(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor | None:

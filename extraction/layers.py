@@ -142,10 +142,18 @@ class Sprite:
         moved: list[Tensor] = []
         for mask, look, spread, (x, y) in zip(self.masks, self.looks, self.spread, self.centres.tolist(), strict=True):
             to = np.array([[scale, 0, frames.side / 2 - scale * x], [0, scale, frames.side / 2 - scale * y]])
-            moved.append(warped(torch.cat([mask[None], look, spread[None]]), to, frames.side))
+            moved.append(warped(torch.cat([mask[None], look, spread[None]]), to, (frames.side, frames.side)))
         layers = torch.stack(moved)
         masks = (layers[:, 0] > 0.5).float()
         return replace(Sprite.at(frames, middle, masks.amax(0)), masks=masks, looks=layers[:, 1:4], spread=layers[:, 4])
+
+    def enlarged(self, before: Frames, frames: Frames, middle: Point, scale: float) -> Sprite:
+        """The same in the same frames ``scale`` times as large, with what was learned of what is behind."""
+        to = np.array([[scale, 0, 0], [0, scale, 0]])
+        to[:, 2] = np.subtract(frames.middle, np.multiply(before.middle, scale))
+        height, width = frames.rest.shape[1:]
+        behind = warped(torch.cat([self.behind, self.noise[None]]), to, (width, height))
+        return replace(self.moved_to(frames, middle, scale), behind=behind[:3], noise=behind[3], filled=behind[:3])
 
     def unlikeness(self) -> float:
         """How far its two looks differ where they lie on each other: mean of 0..255."""
@@ -153,7 +161,9 @@ class Sprite:
         aligned = []
         for mask, look, (x, y) in zip(self.masks, self.looks, self.centres.tolist(), strict=True):
             aligned.append(
-                warped(torch.cat([mask[None], look]), np.array([[1, 0, side / 2 - x], [0, 1, side / 2 - y]]), side)
+                warped(
+                    torch.cat([mask[None], look]), np.array([[1, 0, side / 2 - x], [0, 1, side / 2 - y]]), (side, side)
+                )
             )
         (one, *first), (other, *second) = aligned
         both = (one > 0.5) & (other > 0.5)
@@ -336,11 +346,11 @@ def _gather(pictures: Tensor, shares: Tensor) -> Tensor:
     return gathered
 
 
-def warped(pictures: Tensor, to: np.ndarray, side: int) -> Tensor:
-    """Pictures (C, h, w) in a square (C, side, side) where a map (2, 3) puts them; a pixel covers [i, i + 1) in both."""
+def warped(pictures: Tensor, to: np.ndarray, size_wh: tuple[int, int]) -> Tensor:
+    """Pictures (C, h, w) where a map (2, 3) puts them in others (C, H, W); a pixel covers [i, i + 1) in both."""
     centred = to.copy()
     centred[:, 2] += (to[:, :2].sum(1) - 1) / 2
-    found = [cv2.warpAffine(each.numpy(), centred, (side, side), borderMode=cv2.BORDER_REPLICATE) for each in pictures]
+    found = [cv2.warpAffine(each.numpy(), centred, size_wh, borderMode=cv2.BORDER_REPLICATE) for each in pictures]
     return torch.from_numpy(np.stack(found))
 
 
