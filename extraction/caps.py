@@ -37,6 +37,7 @@ SEEN_OFTEN: Final = 0.1  # of the frames: so often a second look is seen
 TILTED: Final = 0.3  # of how far it goes: from here on a stick is tilted
 GAME_SHARE: Final = 0.4  # of a stick's circle: with more of it joined to the edge it has no pad around it
 ERROR: Final = 60.0  # of 255: beyond it all errors count alike
+LARGEST: Final = 0.9  # of what a stick sweeps: what covers more is no cap, but the game that shines through
 LOOKS_AROUND: Final = 3  # where the layout has a stick, then where it was found
 NEAR: Final = 0.25  # of its reach: a stick found so near to where it was looked for is all in sight
 SURE: Final = 0.5  # of the posterior mass about a place
@@ -145,8 +146,10 @@ def find_caps(
         moved = {name: np.subtract(each.middle, each.frames.middle) for name, each in found.items()}
         if all(np.hypot(*by) <= NEAR * found[name].frames.reach for name, by in moved.items()):
             break
-        boxes = {name: _shifted(box, moved[name] / scales[name] / fine) for name, box in boxes.items() if name in moved}
-    whole = {name: _enlarge(found[name], seen[name], 1 / scales[name]) for name in found}
+        by = {name: moved[name] / scales[name] / fine for name in moved}
+        boxes = {name: _shifted(boxes[name], by[name]) for name in by}
+    caps = {name: each for name, each in found.items() if each.sprite.extent <= LARGEST * 2 * each.frames.reach}
+    whole = {name: _enlarge(each, seen[name], 1 / scales[name]) for name, each in caps.items()}
     if not whole or np.mean([_unexplained(each) for each in whole.values()]) > UNEXPLAINED:
         return {}
     return _finish(whole, seen, boxes, fine)

@@ -1,8 +1,8 @@
 """A cap before what is behind it, learned from frames in which it is elsewhere each time.
 
-Two layers, as in Jojic and Frey, Learning Flexible Sprites in Video Layers (CVPR 2001): in each frame the cap, in one of
-its looks, hides a part of what stands still. Which pixels it covers, what it looks like, what is behind it, and where
-it was are learned together by expectation-maximisation, from doubt to precision. What a cap explains is told by
+Two layers, as in Jojic and Frey, Learning Flexible Sprites in Video Layers (CVPR 2001): in each frame the cap, in one
+of its looks, hides a part of what stands still. Which pixels it covers, what it looks like, what is behind it, and
+where it was are learned together by expectation-maximisation, from doubt to precision. What a cap explains is told by
 likelihoods, so that a faint cap on a calm pad counts for more than a game that happens to look alike.
 """
 
@@ -23,13 +23,13 @@ FLOORS: Final = (40.0, 30.0, 22.0, 16.0, 12.0, 9.0, 7.0, 6.0, 5.0, 5.0, 5.0, 5.0
 SURE_FLOORS: Final = FLOORS[4:]  # for what is about known
 SHAPED_FROM: Final = 16.0  # of 255: from this floor on it is learned which pixels are the cap's
 TRUST: Final = 0.15  # of the pixels' likelihoods: neighbours share the game behind them
-TRIMMED: Final = 0.05  # of the frames, those explained least, teach nothing: clicks, flashes
+TRIMMED: Final = 0.12  # of the frames, those explained least, teach nothing: clicks, flashes
 FURTHEST: Final = 0.8  # of the reach: how far the cap may be from the middle
 FULL, NOTHING = 1.1, 1.35  # of the reach: up to where pixels count fully, and from where on not at all
 SHARP: Final = 12.0  # of 255: a cap is known better than this, or than twice the variance of what stands still
 STILL: Final = 0.3  # quantile of the pixels' variance that counts as standing still
 TELLING: Final = 0.05  # of what most is told by: a pixel that the cap explains by so much is the cap's
-SURELY_TELLING: Final = 0.02, 1.5  # nats a frame: less is never the cap's, more always
+LEAST_TELLING: Final = 0.02  # nats a frame
 LEAST_CAP: Final = 6  # pixels
 GUESS: Final = 20.0  # of 255: how well a cap is known at first, and what is behind it where that is never seen
 ONCE: Final = 0.1  # frames that such a guess counts as
@@ -160,11 +160,8 @@ class Sprite:
         side = self.mask.shape[0]
         aligned = []
         for mask, look, (x, y) in zip(self.masks, self.looks, self.centres.tolist(), strict=True):
-            aligned.append(
-                warped(
-                    torch.cat([mask[None], look]), np.array([[1, 0, side / 2 - x], [0, 1, side / 2 - y]]), (side, side)
-                )
-            )
+            to = np.array([[1, 0, side / 2 - x], [0, 1, side / 2 - y]])
+            aligned.append(warped(torch.cat([mask[None], look]), to, (side, side)))
         (one, *first), (other, *second) = aligned
         both = (one > 0.5) & (other > 0.5)
         return float((torch.stack(first) - torch.stack(second)).abs().mean(0)[both].mean())
@@ -312,7 +309,7 @@ def _learn(frames: Frames, sprite: Sprite, seen: Seen, floor: float) -> Sprite:
 def _shape(told: Tensor, otherwise: Tensor) -> Tensor:
     """The largest patch of pixels that the cap explains, made convex: (s, s), 0 or 1."""
     smooth = cv2.GaussianBlur(told.numpy(), (0, 0), 0.7)
-    telling = (smooth > np.clip(TELLING * np.quantile(smooth, 0.95), *SURELY_TELLING)).astype(np.uint8)
+    telling = (smooth > max(LEAST_TELLING, TELLING * float(np.quantile(smooth, 0.95)))).astype(np.uint8)
     outlines, _ = cv2.findContours(telling, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
         return otherwise
