@@ -17,12 +17,12 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from extraction.caps import disc, find_caps
+from extraction.caps import find_caps
 from extraction.extract import make_video_id
 from extraction.layout import fit_layout, measure_activity, read_crops
 from extraction.matching import Matched, buttons_in_place
 from extraction.records import SourceError
-from extraction.regions import Region, find_regions
+from extraction.regions import Region, find_game, find_regions
 from templates.catalogue import Template, files_of, slug
 from templates.controls import STICKS, THUMB_OF
 from templates.importers.skin import encode_png
@@ -96,7 +96,7 @@ def adopt(
     for control, by in (moves or {}).items():
         matched = _moved(matched, regions, control, by)
     id = slug(f"from-video-{make_video_id(path)}")
-    return _Maker(id, template, crops, rest, matched.boxes, matched.regions).make()
+    return _Maker(id, template, crops, rest, find_game(crops, rest), matched.boxes, matched.regions).make()
 
 
 def _moved(matched: Matched, regions: Sequence[Region], control: str, by: tuple[float, float]) -> Matched:
@@ -120,22 +120,23 @@ def _holds(box: Box, other: Box) -> bool:
 class _Maker:
     """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8.
 
-    boxes: of all controls; lit: where each lights up that was seen pressed.
+    game: (h, w) bool, where it is seen. boxes: of all controls; lit: where each lights up that was seen pressed.
     """
 
     id: str
     template: Template
     crops: np.ndarray
     rest: np.ndarray
+    game: np.ndarray
     boxes: Mapping[str, Box]
     lit: Mapping[str, Region]
 
     def make(self) -> Adopted:
         height, width = self.rest.shape[:2]
-        pressed, caps, tilted, clicked = (np.zeros((height, width, 4), np.uint8) for _ in range(4))
+        pressed, caps, tilted, clicked, behind = (np.zeros((height, width, 4), np.uint8) for _ in range(5))
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
-        sticks = self._sticks(caps, tilted, clicked)
+        sticks = self._sticks(caps, tilted, clicked, behind)
         for control, region in self._places().items():
             lit = self.lit.get(control)
             if lit is None or lit.apart < CLEAR:
@@ -156,7 +157,7 @@ class _Maker:
                 notes.append(f"{name} was not seen pressed; only its change is looked at")
                 parts.append(Show(name=name, control=name, box=reach, picture=NOTHING))
         parts += sticks
-        pictures = {REST: self._without_sticks(caps), PRESSED: pressed, CAPS: caps, TILTED: tilted, CLICKED: clicked}
+        pictures = {REST: self._without_sticks(behind), PRESSED: pressed, CAPS: caps, TILTED: tilted, CLICKED: clicked}
         scene = Scene(
             id=self.id,
             family=self.template.family,
@@ -178,22 +179,22 @@ class _Maker:
         x1, y1 = min(round(box[0] + box[2]), width), min(round(box[1] + box[3]), height)
         return (x0, y0, x1 - x0, y1 - y0) if min(x1 - x0, y1 - y0) >= 3 else None
 
-    def _sticks(self, caps: np.ndarray, tilted: np.ndarray, clicked: np.ndarray) -> list[Move]:
-        """The moving sticks; their looks are painted into the pictures, (h, w, 4) uint8."""
+    def _sticks(self, caps: np.ndarray, tilted: np.ndarray, clicked: np.ndarray, behind: np.ndarray) -> list[Move]:
+        """The moving sticks; their looks and what they hide are painted into the pictures, (h, w, 4) uint8."""
         boxes = {name: self.boxes[name] for name in self.template.scene.sticks}
         buttons = [self.lit[name].box for name in self._places() if name in self.lit]
         parts: list[Move] = []
-        for name, cap in find_caps(self.crops, self.rest, boxes, buttons).items():
+        for name, cap in find_caps(self.crops, self.rest, boxes, buttons, self.game).items():
             side = cap.side
             x, y = (round(at - side / 2) for at in cap.middle)
             region = self._inside((x, y, side, side))
             if region is None:
                 continue
             clicks = cap.clicked if THUMB_OF[name] in self.boxes.keys() - self._places() else None
-            for picture, look in zip((caps, tilted), cap.looks, strict=False):
-                _paint(picture, look, x, y)
+            for picture, look in zip((caps, tilted, behind), (cap.looks[0], cap.looks[-1], cap.behind), strict=True):
+                _paint(picture, look, cap.middle)
             if clicks is not None:
-                _paint(clicked, clicks, x, y)
+                _paint(clicked, clicks, cap.middle)
             stick: Literal["j_left", "j_right"] = "j_left" if name == "j_left" else "j_right"
             parts.append(
                 Move(
@@ -208,15 +209,15 @@ class _Maker:
             )
         return parts
 
-    def _without_sticks(self, caps: np.ndarray) -> np.ndarray:
-        """The rest picture (h, w, 4) uint8, sticks painted over by what is around them, the game taken out."""
-        hole = cv2.dilate(caps[..., 3], np.ones((3, 3), np.uint8))
-        filled = cv2.inpaint(self.rest, hole, 3, cv2.INPAINT_TELEA)
+    def _without_sticks(self, behind: np.ndarray) -> np.ndarray:
+        """The rest picture (h, w, 4) uint8 with what the sticks hide (h, w, 4), the game taken out."""
+        hidden = behind[..., 3:] / 255
+        filled = (self.rest * (1 - hidden) + behind[..., :3] * hidden).round().astype(np.uint8)
         still = np.abs(self.crops.astype(np.int16) - self.rest).mean((0, 3)) / 255 < STILL
-        for box in self.boxes.values():
+        for name, box in self.boxes.items():
             if (region := self._inside(box)) is not None:
                 x, y, w, h = region
-                still[y : y + h, x : x + w] = True
+                still[y : y + h, x : x + w] |= ~self.game[y : y + h, x : x + w] | (name not in STICKS)
         return np.dstack([filled, np.where(still, 255, 0).astype(np.uint8)])
 
     def _chart(self, scene: Scene) -> np.ndarray:
@@ -231,9 +232,9 @@ class _Maker:
         return chart
 
 
-def _paint(picture: np.ndarray, look: np.ndarray, x: int, y: int) -> None:
-    """A cap's disc (side, side, 3) into a picture (h, w, 4), cut off where that ends."""
-    drawn = np.dstack([look, disc(len(look)) * 255])
+def _paint(picture: np.ndarray, look: np.ndarray, middle: tuple[float, float]) -> None:
+    """A cap (side, side, 4) into a picture (h, w, 4), cut off where that ends."""
+    x, y = (round(at - len(look) / 2) for at in middle)
     left, top = max(-x, 0), max(-y, 0)
     window = picture[max(y, 0) : y + len(look), max(x, 0) : x + len(look)]
-    window[:] = drawn[top : top + window.shape[0], left : left + window.shape[1]]
+    window[:] = look[top : top + window.shape[0], left : left + window.shape[1]]

@@ -25,6 +25,11 @@ GAME: Final = 3.0  # standard deviations between on and off that count a half: b
 CODED: Final = 2.0  # of 255: what an encoder leaves unsure
 LEAST_QUALITY: Final = 0.15
 
+GAME_WORKING_WIDTH: Final = 200  # px
+MOVING: Final = 0.02  # of full scale, or MOVING_NOISE times what is usual: a pixel that departs so much from rest moves
+MOVING_NOISE: Final = 2.5
+GAME_WIDTH: Final = 5  # px of the working width: a game is no thinner
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
@@ -61,6 +66,26 @@ def find_regions(crops: np.ndarray, rest: np.ndarray) -> list[Region]:
             if quality >= LEAST_QUALITY:
                 regions.append(Region((x / scale, y / scale, w / scale, h / scale), frames, apart, quality))
     return regions
+
+
+def find_game(crops: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Where the game is seen beside a pad: (h, w) bool of (N, h, w, 3) uint8 crops around their rest picture.
+
+    It departs from rest, and is joined to the edge of the box by what does.
+    """
+    scale = min(1.0, GAME_WORKING_WIDTH / rest.shape[1])
+    size = round(rest.shape[1] * scale), round(rest.shape[0] * scale)
+    small = cv2.resize(rest, size, interpolation=cv2.INTER_AREA)
+    apart = np.zeros(small.shape[:2], np.float32)
+    for crop in crops:
+        apart += cv2.absdiff(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), small).mean(2, dtype=np.float32)
+    apart /= 255 * len(crops)
+    moving = (apart > max(MOVING, MOVING_NOISE * float(np.quantile(apart, 0.3)))).astype(np.uint8)
+    wide = cv2.morphologyEx(moving, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAME_WIDTH,) * 2))
+    framed = cv2.copyMakeBorder(wide, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, joined, _, _ = cv2.floodFill(framed, None, (0, 0), 2)
+    joined = cv2.resize(joined[1:-1, 1:-1], rest.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(joined == 2)
 
 
 def _stand_out(crop: np.ndarray, rest: np.ndarray) -> np.ndarray:

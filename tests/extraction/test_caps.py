@@ -28,7 +28,8 @@ def _play(at_rest: int, tilted: int) -> np.ndarray:
 
 def _find(crops: np.ndarray, off: float) -> dict[str, tuple[float, ...]]:
     x, y, w, h = OFF_BY_SOME
-    found = find_caps(crops, np.median(crops, 0).astype(np.uint8), {"j_left": (x + off, y - off, w, h)}, [])
+    rest, nowhere = np.median(crops, 0).astype(np.uint8), np.zeros(SIZE, bool)
+    found = find_caps(crops, rest, {"j_left": (x + off, y - off, w, h)}, [], nowhere)
     return {name: (*cap.middle, cap.side, cap.travel, len(cap.looks)) for name, cap in found.items()}
 
 
