@@ -4,7 +4,7 @@ moves only in its parts.
     sampled frames, at several sizes -> what stands still of each -> network -> the likeliest places
     each of them, cut out at one size -> what stands still -> the same network -> a finer box, score, family
 
-A proposal is a guess that says how sure it is. Nothing is read by it until a drawing is found there, see ``near``, or
+A proposal is a guess that says how sure it is. Nothing is read by it until a drawing is found there, see ``relatives``, or
 a person confirms it.
 """
 
@@ -42,7 +42,7 @@ LEAST_FRAMES: Final = 10  # fewer do not tell what stands still
 LOOKS: Final = 3  # closer ones, each at the place that the last one found
 PLACES: Final = 4  # that are looked at closer
 APART: Final = 0.3  # IoU; what overlaps more is one place
-SUSPECTED: Final = 0.8  # score from which a proposal is told of; see synthetic.thresholds
+SUSPECTED: Final = 0.77  # score from which a proposal is told of; LOG.md has what it costs
 WEIGHTS: Final = Path(__file__).parent / "weights" / "proposer.safetensors"
 
 
