@@ -8,7 +8,7 @@ cap, so that of one is tried on the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -150,7 +150,7 @@ def find_caps(
         boxes = {name: _shifted(boxes[name], by[name]) for name in by}
     caps = {name: each for name, each in found.items() if each.sprite.extent <= LARGEST * 2 * each.frames.reach}
     whole = {name: _enlarge(each, seen[name], 1 / scales[name]) for name, each in caps.items()}
-    if not whole or np.mean([_unexplained(each) for each in whole.values()]) > UNEXPLAINED:
+    if _unexplained(whole.values()) > UNEXPLAINED:
         return {}
     return _finish(whole, seen, boxes, fine)
 
@@ -234,17 +234,19 @@ def _worn(sprite: Sprite, seen: Seen) -> Sprite:
     return sprite.only([1, 0] if min(1 - far, near) > 0.5 else [int(second.mean() > 0.5)])
 
 
-def _unexplained(found: _Found) -> float:
-    """What the cap leaves of what moves, as a share."""
-    frames, sprite, seen = found.frames, found.sprite, found.seen
-    left = _errors(frames.colours - _drawn(frames, sprite, seen), frames.weights)
-    moving = _errors(frames.colours - frames.colours.median(0).values, frames.weights)
-    return float(left.sum() / (moving.sum() + 1e-6))
+def _unexplained(found: Iterable[_Found]) -> float:
+    """What the caps leave of what moves, as a share; a stick that never moves has no say."""
+    left, moving = 0.0, 1e-6
+    for each in found:
+        weights, colours = each.frames.weights, each.frames.colours
+        left += _error(colours - _drawn(each.frames, each.sprite, each.seen), weights)
+        moving += _error(colours - colours.median(0).values, weights)
+    return left / moving
 
 
-def _errors(apart: Tensor, weights: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N,)."""
-    return (apart.abs().clamp_max(ERROR) * weights).sum((1, 2, 3))
+def _error(apart: Tensor, weights: Tensor) -> float:
+    """The sum of (N, 3, H, W) as far as pixels count."""
+    return float((apart.abs().clamp_max(ERROR) * weights).sum())
 
 
 def _drawn(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor:
@@ -344,7 +346,7 @@ def _misfit(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor:
 def _look_around(
     crops: np.ndarray, rest: np.ndarray, box: Box, buttons: Sequence[Box], game: np.ndarray, scale: float
 ) -> _Surroundings | None:
-    """What is around a stick's box, ``scale`` times as large; None where nothing of it is in the picture."""
+    """What is around a stick's box, ``scale`` times as large; None where nothing of it is in the picture or counts."""
     x, y, w, h = box
     reach = min(w, h) / 2
     far = (1 + MARGIN) * reach
@@ -368,5 +370,7 @@ def _look_around(
         counts[max(by, 0) : by + bh, max(bx, 0) : bx + bw] = 0
     smaller = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (rest[window], *crops[:, *window])]
     kept = cv2.resize(counts[window], size, interpolation=cv2.INTER_NEAREST) > 0
+    if not kept[circle].any():
+        return None
     pictures = np.stack(smaller[1:]).astype(np.float32)
     return _Surroundings(pictures, smaller[0].astype(np.float32), kept, middle, reach * scale)

@@ -144,7 +144,9 @@ class Sprite:
             to = np.array([[scale, 0, frames.side / 2 - scale * x], [0, scale, frames.side / 2 - scale * y]])
             moved.append(warped(torch.cat([mask[None], look, spread[None]]), to, (frames.side, frames.side)))
         layers = torch.stack(moved)
-        masks = (layers[:, 0] > 0.5).float()
+        masks = (
+            layers[:, 0] >= layers[:, 0].amax((1, 2), keepdim=True) / 2
+        ).float()  # however small, something is left
         return replace(Sprite.at(frames, middle, masks.amax(0)), masks=masks, looks=layers[:, 1:4], spread=layers[:, 4])
 
     def enlarged(self, before: Frames, frames: Frames, middle: Point, scale: float) -> Sprite:

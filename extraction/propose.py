@@ -4,8 +4,8 @@ moves only in its parts.
     sampled frames, at several sizes -> what stands still of each -> network -> the likeliest places
     each of them, cut out at one size -> what stands still -> the same network -> a finer box, score, family
 
-A proposal is a guess that says how sure it is. Nothing is read by it until a drawing is found there, see ``relatives``, or
-a person confirms it.
+A proposal is a guess that says how sure it is. Nothing is read by it until a drawing is found there, see
+``relatives``, or a person confirms it.
 """
 
 from __future__ import annotations

@@ -52,3 +52,29 @@ def test_a_cap_that_turns_white_when_tilted_has_two_looks() -> None:
 def test_where_only_a_game_moves_no_cap_is_found() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, *SIZE, 3), np.uint8)
     assert not _find(noise, 0)
+
+
+def test_where_nothing_moves_no_cap_is_found() -> None:
+    assert not _find(np.full((40, *SIZE, 3), 90, np.uint8), 0)
+
+
+@pytest.mark.parametrize("buttons", [[], [(0.0, 0.0, 100.0, 80.0)]])
+@pytest.mark.parametrize("box", [(46.0, 38.0, 4.0, 4.0), (-20.0, 60.0, 30.0, 30.0), (200.0, 200.0, 30.0, 30.0)])
+def test_a_box_that_shows_little_or_nothing_does_no_harm(
+    box: tuple[float, float, float, float], buttons: list[tuple[float, float, float, float]]
+) -> None:
+    crops = _play(40, 40)
+    rest = np.median(crops, 0).astype(np.uint8)
+    found = find_caps(crops, rest, {"j_left": box, "j_right": OFF_BY_SOME}, buttons, np.zeros(SIZE, bool))
+    assert set(found) <= {"j_left", "j_right"}
+    assert all(np.isfinite((*cap.middle, cap.travel)).all() for cap in found.values())
+
+
+def test_two_sticks_of_which_one_moves_are_told_apart() -> None:
+    """The other one is like it and never moves."""
+    crops = _play(40, 40)
+    both = np.concatenate([crops, np.repeat(crops[:1], len(crops), 0)], 2)
+    x, y, w, h = OFF_BY_SOME
+    boxes = {"j_left": OFF_BY_SOME, "j_right": (x + SIZE[1], y, w, h)}
+    found = find_caps(both, np.median(both, 0).astype(np.uint8), boxes, [], np.zeros(both.shape[1:3], bool))
+    assert found["j_left"].middle == pytest.approx(MIDDLE, abs=1.6)
