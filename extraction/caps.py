@@ -269,7 +269,9 @@ def _finish(
     for name, each in found.items():
         frames = views[name].frames(each.frames.side)
         seen = look_for(frames, each.sprite)
-        rests[name], away[name] = _rests(each.sprite, seen), _away(each.sprite, seen)
+        misfit = _misfit(frames, each.sprite, seen)
+        fits = (misfit < misfit.median() + CLICKED_ERROR).numpy()  # a click that it does not know is found anywhere
+        rests[name], away[name] = _rests(each.sprite, seen), _away(each.sprite, seen)[fits]
         told[name] = _worn(each.sprite, seen)
         clicks[name] = _clicked_look(frames, told[name], look_for(frames, told[name]))
     furthest = max((float(np.percentile(away[name], TRAVELLED)) / told[name].extent for name in found), default=0.0)
