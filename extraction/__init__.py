@@ -40,6 +40,7 @@ score       readings against a log
 offset      how many frames the overlay lags behind a log
 regions     a box of a video -> what lights up in it
 matching    what lights up -> which buttons that is, by a family's layout
+layers      frames in which something moves as one -> what it covers, looks like and hides, and where it was
 caps        what moves where a layout has a stick -> its cap, its middle and how far it goes
 adopt       a video that shows an unknown skin -> a template
 """
