@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from extraction.regions import find_regions
+from extraction.regions import find_game, find_regions
 from templates.catalogue import library
 from templates.scene import Box
 
@@ -45,3 +45,18 @@ def test_buttons_are_regions_and_the_game_is_none() -> None:
     for name, box in boxes.items():
         assert any(region.box == pytest.approx(box, abs=3) for region in regions), name
     assert len(regions) == len(boxes)
+
+
+def test_what_moves_at_the_edge_is_the_game_and_what_moves_inside_is_not() -> None:
+    rng = np.random.default_rng(0)
+    crops = np.full((30, 80, 120, 3), 60, np.uint8)
+    crops[:, 60:] = rng.integers(0, 255, (30, 20, 120, 1))  # below the pad
+    crops[:, 20:35, 30:45] = rng.integers(0, 255, (30, 1, 1, 1))  # a button on it
+    game = find_game(crops, np.median(crops, 0).astype(np.uint8))
+    assert game[62:].mean() > 0.95
+    assert not game[:58].any()
+
+
+def test_a_game_that_stands_still_is_not_told_from_a_pad() -> None:
+    still = np.full((12, 80, 120, 3), 60, np.uint8)
+    assert not find_game(still, still[0]).any()
