@@ -31,6 +31,7 @@ SECOND_LOOK_KEPT: Final = 2000
 SAME_SIZE: Final = 0.5  # octaves
 MAX_SIDE_ERROR: Final = 1.5  # px, standard error of the box's sides; a clump of inliers leaves them open
 CLOSE_CALL: Final = 0.5  # of the most inliers: fits that the picture decides between
+ABOUT_AS_LIKE: Final = 0.05  # a drawing and one that it is a part of, where both are there
 MIN_LIKENESS: Final = 0.5  # a fragment of the drawing stays below
 
 
@@ -112,13 +113,14 @@ def covers(fit: Fit, points: np.ndarray) -> np.ndarray:
 def likest(good: Sequence[Fit], median: np.ndarray) -> Fit:
     """Of good fits in one place the one whose picture agrees best, of those that about as much is seen of.
 
-    A drawing may be a part of another one; where what only the larger one has is seen as well, it is that.
+    A drawing may be a part of another one; where that is about as likely, and what only it has is seen, it is that.
     """
     most = max(fit.inliers for fit in good)
     close = [fit for fit in good if fit.inliers >= CLOSE_CALL * most]
     best = max(close, key=lambda fit: fit.likeness)
     corners = best.affine[:, 2] + [(0, 0), np.diag(best.affine[:, :2]) * best.template.scene.canvas]
-    larger = [fit for fit in close if fit is not best and covers(fit, corners).all()]
+    alike = [fit for fit in close if fit is not best and fit.likeness >= best.likeness - ABOUT_AS_LIKE]
+    larger = [fit for fit in alike if covers(fit, corners).all()]
     whole = [fit for fit in larger if _likeness(fit.template, fit.affine, median, best) >= MIN_LIKENESS]
     return max(whole, key=lambda fit: fit.likeness, default=best)
 
