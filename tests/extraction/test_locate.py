@@ -161,7 +161,7 @@ def test_a_closer_look_finds_what_is_small_and_faint_near_a_box_that_is_off() ->
     assert side_error(place.box_xywh, true) <= 3
 
 
-@pytest.mark.parametrize(("score", "reason"), [(0.79, Reason.NO_OVERLAY), (0.8, Reason.UNKNOWN_SKIN)])
+@pytest.mark.parametrize(("score", "reason"), [(0.76, Reason.NO_OVERLAY), (0.78, Reason.UNKNOWN_SKIN)])
 def test_a_closer_look_at_a_game_finds_nothing_and_suspects_what_looks_much_like_a_pad(
     score: float, reason: Reason
 ) -> None:
