@@ -37,7 +37,8 @@ SEEN_OFTEN: Final = 0.1  # of the frames: so often a second look is seen
 TILTED: Final = 0.3  # of how far it goes: from here on a stick is tilted
 GAME_SHARE: Final = 0.4  # of a stick's circle: with more of it joined to the edge it has no pad around it
 ERROR: Final = 60.0  # of 255: beyond it all errors count alike
-LARGEST: Final = 0.9  # of what a stick sweeps: what covers more is no cap, but the game that shines through
+FILLED: Final = 0.9  # of what a stick sweeps: what covers more must leave no more than WELL of what moves, or it is
+WELL: Final = 0.6  # the game that shines through
 LOOKS_AROUND: Final = 3  # where the layout has a stick, then where it was found
 NEAR: Final = 0.25  # of its reach: a stick found so near to where it was looked for is all in sight
 SURE: Final = 0.5  # of the posterior mass about a place
@@ -148,7 +149,7 @@ def find_caps(
             break
         by = {name: moved[name] / scales[name] / fine for name in moved}
         boxes = {name: _shifted(boxes[name], by[name]) for name in by}
-    caps = {name: each for name, each in found.items() if each.sprite.extent <= LARGEST * 2 * each.frames.reach}
+    caps = {name: each for name, each in found.items() if not _fills_all(each) or _unexplained([each]) <= WELL}
     whole = {name: _enlarge(each, seen[name], 1 / scales[name]) for name, each in caps.items()}
     if _unexplained(whole.values()) > UNEXPLAINED:
         return {}
@@ -232,6 +233,11 @@ def _worn(sprite: Sprite, seen: Seen) -> Sprite:
     if min(far, 1 - near) > 0.5:
         return sprite
     return sprite.only([1, 0] if min(1 - far, near) > 0.5 else [int(second.mean() > 0.5)])
+
+
+def _fills_all(found: _Found) -> bool:
+    """Whether a cap is as large as what its stick sweeps."""
+    return found.sprite.extent > FILLED * 2 * found.frames.reach
 
 
 def _unexplained(found: Iterable[_Found]) -> float:
