@@ -112,17 +112,11 @@ class _Surroundings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """A cap learned from frames, where it was seen, and how much it explains, in nats a frame."""
+    """A cap learned from frames, and where it was seen."""
 
     frames: Frames
     sprite: Sprite
     seen: Seen
-    gain: float
-
-    @classmethod
-    def of(cls, frames: Frames, learned: tuple[Sprite, Seen]) -> _Found:
-        """What was learned."""
-        return cls(frames, *learned, gain_of(learned[1], frames.alone()))
 
     @property
     def middle(self) -> Point:
@@ -164,22 +158,27 @@ def _shifted(box: Box, by: np.ndarray) -> Box:
 def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
     """What each stick's cap is, by what explains most: from a disc in its place, or like the other one's."""
     frames = {name: view.frames(round(SQUARE * view.reach) | 1) for name, view in views.items()}
+    alone = {name: each.alone() for name, each in frames.items()}
+
+    def likelier(name: str, *found: _Found) -> _Found:
+        return max(found, key=lambda each: gain_of(each.seen, alone[name]))
+
     found: dict[str, _Found] = {}
     for name, each in frames.items():
-        one = max((_Found.of(each, anneal(each, _disc(each, share))) for share in DISCS), key=lambda some: some.gain)
-        two = _Found.of(each, with_another_look(each, one.sprite, one.seen))
+        one = likelier(name, *(_Found(each, *anneal(each, _disc(each, share))) for share in DISCS))
+        two = _Found(each, *with_another_look(each, one.sprite, one.seen))
         often = float(two.seen.shares[:, 1].sum((1, 2)).mean()) >= SEEN_OFTEN
         unlike = two.sprite.unlikeness() >= UNLIKE
-        found[name] = two if often and unlike and two.gain > one.gain + (BETTER - 1) * abs(one.gain) else one
+        usual = gain_of(one.seen, alone[name])
+        better = gain_of(two.seen, alone[name]) > usual + (BETTER - 1) * abs(usual)
+        found[name] = two if often and unlike and better else one
     best = dict(found)
     for name, other in zip(found, reversed(found), strict=True):
         if name == other:
             continue
         scale = frames[name].reach / frames[other].reach
         alike = found[other].sprite.moved_to(frames[name], frames[name].middle, scale)
-        best[name] = max(
-            found[name], _Found.of(frames[name], anneal(frames[name], alike, SURE_FLOORS)), key=lambda some: some.gain
-        )
+        best[name] = likelier(name, found[name], _Found(frames[name], *anneal(frames[name], alike, SURE_FLOORS)))
     return best
 
 
@@ -198,7 +197,7 @@ def _enlarge(found: _Found, view: _Surroundings, scale: float) -> _Found:
         at + scale * (rests - expected)
         for at, rests, expected in zip(frames.middle, found.middle, found.frames.middle, strict=True)
     )
-    return _Found.of(frames, anneal(frames, found.sprite.enlarged(found.frames, frames, (x, y), scale), FINE_FLOORS))
+    return _Found(frames, *anneal(frames, found.sprite.enlarged(found.frames, frames, (x, y), scale), FINE_FLOORS))
 
 
 def _places(sprite: Sprite, seen: Seen) -> np.ndarray:
@@ -331,16 +330,16 @@ def _clicked_look(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor | None:
     if most < usual + CLICKED_ERROR:
         return None
     lit = torch.nonzero(misfit >= (usual + most) / 2)[:, 0]
-    used = frames.only(lit.numpy())
+    used = frames.only(lit)
     rests = (torch.tensor(_rests(sprite, seen)) - sprite.centres[0]).round().int().expand(len(lit), -1)
     tries: list[tuple[float, Tensor]] = []
     for corners in (rests, seen.corners[lit]):
-        alone = sprite
         for _ in range(3):
             look = used.patches(corners).median(0).values
-            alone = replace(sprite.only([0]), looks=look[None])
-            corners = look_for(used, alone).corners
-        tries.append((float(_misfit(used, alone, look_for(used, alone)).mean()), alone.looks[0]))
+            clicked = replace(sprite.only([0]), looks=look[None])
+            there = look_for(used, clicked)
+            corners = there.corners
+        tries.append((float(_misfit(used, clicked, there).mean()), look))
     least, look = min(tries, key=lambda each: each[0])
     return look if least <= CLICKED_LOOK * float(misfit[lit].mean()) else None
 

@@ -83,9 +83,9 @@ class Frames:
             torch.where(near, 0.0, -torch.inf),
         )
 
-    def only(self, numbers: np.ndarray) -> Frames:
+    def only(self, numbers: Tensor) -> Frames:
         """Some of them."""
-        return replace(self, colours=self.colours[torch.from_numpy(numbers)])
+        return replace(self, colours=self.colours[numbers])
 
     def patches(self, corners: Tensor) -> Tensor:
         """What the frames show at corners (N, 2) x, y: (N, 3, side, side)."""
@@ -139,14 +139,9 @@ class Sprite:
 
     def moved_to(self, frames: Frames, middle: Point, scale: float = 1.0) -> Sprite:
         """The same cap, all its looks in the middle of the square, among other frames ``scale`` times as large."""
-        moved: list[Tensor] = []
-        for mask, look, spread, (x, y) in zip(self.masks, self.looks, self.spread, self.centres.tolist(), strict=True):
-            to = np.array([[scale, 0, frames.side / 2 - scale * x], [0, scale, frames.side / 2 - scale * y]])
-            moved.append(warped(torch.cat([mask[None], look, spread[None]]), to, (frames.side, frames.side)))
-        layers = torch.stack(moved)
-        masks = (
-            layers[:, 0] >= layers[:, 0].amax((1, 2), keepdim=True) / 2
-        ).float()  # however small, something is left
+        layers = self._centred(frames.side, scale)
+        most = layers[:, 0].amax((1, 2), keepdim=True)  # however small, something is left
+        masks = (layers[:, 0] >= most / 2).float()
         return replace(Sprite.at(frames, middle, masks.amax(0)), masks=masks, looks=layers[:, 1:4], spread=layers[:, 4])
 
     def enlarged(self, before: Frames, frames: Frames, middle: Point, scale: float) -> Sprite:
@@ -159,14 +154,17 @@ class Sprite:
 
     def unlikeness(self) -> float:
         """How far its two looks differ where they lie on each other: mean of 0..255."""
-        side = self.mask.shape[0]
-        aligned = []
-        for mask, look, (x, y) in zip(self.masks, self.looks, self.centres.tolist(), strict=True):
-            to = np.array([[1, 0, side / 2 - x], [0, 1, side / 2 - y]])
-            aligned.append(warped(torch.cat([mask[None], look]), to, (side, side)))
-        (one, *first), (other, *second) = aligned
-        both = (one > 0.5) & (other > 0.5)
-        return float((torch.stack(first) - torch.stack(second)).abs().mean(0)[both].mean())
+        one, other = self._centred(self.mask.shape[0])
+        both = (one[0] > 0.5) & (other[0] > 0.5)
+        return float((one[1:4] - other[1:4]).abs().mean(0)[both].mean())
+
+    def _centred(self, side: int, scale: float = 1.0) -> Tensor:
+        """Mask, colours and variance of each look in the middle of a square of its own: (K, 5, side, side)."""
+        moved: list[Tensor] = []
+        for mask, look, spread, (x, y) in zip(self.masks, self.looks, self.spread, self.centres.tolist(), strict=True):
+            to = np.array([[scale, 0, side / 2 - scale * x], [0, scale, side / 2 - scale * y]])
+            moved.append(warped(torch.cat([mask[None], look, spread[None]]), to, (side, side)))
+        return torch.stack(moved)
 
     def only(self, numbers: Sequence[int]) -> Sprite:
         """With some of its looks."""
@@ -215,8 +213,7 @@ class Seen:
     @property
     def corners(self) -> Tensor:
         """The likeliest corner of each frame, (N, 2) x, y, of its likeliest look."""
-        at = self.shares[torch.arange(len(self.told)), self.which].flatten(1).argmax(1)
-        return torch.stack([at % self.shares.shape[3], at // self.shares.shape[3]], 1)
+        return _highest(self.shares[torch.arange(len(self.told)), self.which])
 
 
 def anneal(frames: Frames, sprite: Sprite, floors: Sequence[float] = FLOORS) -> tuple[Sprite, Seen]:
@@ -237,11 +234,9 @@ def with_another_look(frames: Frames, sprite: Sprite, seen: Seen) -> tuple[Sprit
     order = seen.told.argsort()
     first, last = (round(share * len(order)) for share in BADLY)
     badly = order[first : max(last, first + TRIES)]
-    unlike = ((frames.colours[badly] - sprite.behind) ** 2).sum(1) * frames.weights
-    covered = _correlate(unlike[:, None], sprite.mask[None]) + frames.allowed
-    corner = covered.flatten(1).argmax(1)
-    corners = torch.stack([corner % covered.shape[2], corner // covered.shape[2]], 1)
-    patches = replace(frames, colours=frames.colours[badly]).patches(corners)
+    used = frames.only(badly)
+    unlike = ((used.colours - sprite.behind) ** 2).sum(1) * used.weights
+    patches = used.patches(_highest(_correlate(unlike[:, None], sprite.mask[None]) + used.allowed))
     tries = [
         anneal(
             frames,
@@ -303,8 +298,8 @@ def _learn(frames: Frames, sprite: Sprite, seen: Seen, floor: float) -> Sprite:
     if floor <= SHAPED_FROM:
         mask = _shape(torch.stack(told).sum(0) / taught.sum(), mask)
         near = functional.max_pool2d(mask[None], 2 * BESIDE + 1, 1, BESIDE)[0]
-        often = seen.shares.sum((0, 2, 3)).clamp_min(1)
-        masks = torch.stack([_shape(near * each / times, mask) for each, times in zip(told, often, strict=True)])
+        worn = seen.shares.sum((0, 2, 3)).clamp_min(1)
+        masks = torch.stack([_shape(near * each / times, mask) for each, times in zip(told, worn, strict=True)])
     return Sprite(mask, masks, torch.stack(looks), torch.stack(spreads), behind, noise, sprite.filled)
 
 
@@ -328,6 +323,12 @@ def _doubt(apart: Tensor, noise: Tensor) -> Tensor:
 def _well_told(told: Tensor) -> Tensor:
     """1 for the frames that teach, 0 for those that are explained least."""
     return (told >= told.quantile(TRIMMED)).float()
+
+
+def _highest(maps: Tensor) -> Tensor:
+    """Where maps (N, P, Q) are highest: (N, 2) x, y."""
+    at = maps.flatten(1).argmax(1)
+    return torch.stack([at % maps.shape[2], at // maps.shape[2]], 1)
 
 
 def _correlate(pictures: Tensor, kernel: Tensor) -> Tensor:
