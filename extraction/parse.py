@@ -21,11 +21,12 @@ from extraction.presses import PressFilters
 from extraction.records import Placement, Readings
 from extraction.rectify import Rectifier, overlay_width
 from extraction.stick_fits import StickFits
-from templates.controls import STICKS
+from templates.controls import BUTTON_INDEX, STICKS, THUMB_OF
 from templates.draw import rasterise
 from templates.scene import Scene
 
 BATCH: Final = 32  # pairs that go through the network together: what they need stays in the cache
+THUMBS: Final = [BUTTON_INDEX[THUMB_OF[stick]] for stick in STICKS]
 
 
 def stick_gain(scene: Scene) -> np.ndarray:
@@ -124,14 +125,14 @@ class PlacedParser:
         """N + 1 crops -> the ``Readings`` of all but the first."""
         panels = np.stack([self._rectifier.panel(crop) for crop in crops])
         frames = self._prepare(panels)
-        gone = self._presses.measure(crops)
+        gone, (fits, clicked) = self._presses.measure(crops), self._sticks.measure(crops)
+        gone[:, THUMBS] = clicked
         compared = compare(frames, self._reference, self._rest, torch.from_numpy(gone).to(frames.device))
         frames = torch.cat([frames, compared], 1)
         logits, grids = self._parser.read_run(frames, self._remembered)
-        fits = self._sticks.measure(crops[1:])
-        places = sample_places(grids.cpu().numpy(), self._stick_gain) + tell_by_fits(fits)
+        places = sample_places(grids.cpu().numpy(), self._stick_gain) + tell_by_fits(fits[1:])
         agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)
-        return logits.cpu().numpy(), places, fits, gone[1:], agreement
+        return logits.cpu().numpy(), places, fits[1:], gone[1:], agreement
 
     def _prepare(self, panels: np.ndarray) -> Tensor:
         """(N, 88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""

@@ -34,7 +34,10 @@ LEVELS: Final = (0.4, 1.2)  # how far apart they may be, in parts of what the te
 SPREAD: Final = 0.12  # at most, about either level
 BETWEEN: Final = (0.3, 0.7)  # where hardly any frame may be ...
 STRAYS: Final = 0.1  # ... that is, at most so many for each frame of the rarer level
-FEWEST: Final = 5  # frames of the rarer level: fewer make none
+FEWEST: Final = 5  # frames of the rarer level: fewer make none; then the template says where the upper one is ...
+MOSTLY: Final = 0.95  # ... if so many of the frames are below BETWEEN, on either side of the lower one
+APART: Final = 3.0  # times their deviations: two levels are that far apart, even where the press is not the template's
+OFF_REST: Final = 0.5  # at most: how far that is from where the template expects it
 CLEAR_LOGIT: Final = 4.0  # added to the network's: more than that mostly says where it is deceived
 
 
@@ -86,7 +89,10 @@ def clear_presses(gone: np.ndarray) -> np.ndarray:
     """
     logits = np.zeros(gone.shape, np.float32)
     for button in np.flatnonzero(~np.isnan(gone).any(0)):
-        way = _way_between_levels(gone[:, button].astype(np.float32))
+        each = gone[:, button].astype(np.float32)
+        way = _way_between_levels(each)
+        if way is None:
+            way = _way_from_rest(each)
         if way is not None:
             logits[:, button] = CLEAR_LOGIT * np.clip((way - 0.5) / 0.25, -1, 1)
     return logits
@@ -94,12 +100,10 @@ def clear_presses(gone: np.ndarray) -> np.ndarray:
 
 def _way_between_levels(gone: np.ndarray) -> np.ndarray | None:
     """(T,) values as parts of the way from their lower level to their upper one; None where these are not clear."""
-    low, high = 0.0, 1.0
-    for _ in range(20):  # 2-means, from where the template expects them
-        is_up = gone > (low + high) / 2
-        if min(is_up.sum(), (~is_up).sum()) < FEWEST:
-            return None
-        low, high = float(gone[~is_up].mean()), float(np.median(gone[is_up]))
+    is_up = _split(gone, 0.0, 1.0)  # where the template expects them
+    if min(is_up.sum(), (~is_up).sum()) < FEWEST:
+        return None
+    low, high = float(gone[~is_up].mean()), float(np.median(gone[is_up]))
     if not LEVELS[0] <= high - low <= LEVELS[1]:
         return None
     way = (gone - low) / (high - low)
@@ -107,6 +111,30 @@ def _way_between_levels(gone: np.ndarray) -> np.ndarray | None:
     spread = np.sqrt(max(np.square(down).mean(), np.square(np.minimum(up - 1, 0)).mean()))  # further is no doubt
     strays = np.count_nonzero((way > BETWEEN[0]) & (way < BETWEEN[1]))
     return way if spread <= SPREAD and strays <= STRAYS * min(len(up), len(down)) else None
+
+
+def _way_from_rest(gone: np.ndarray) -> np.ndarray | None:
+    """(T,) values as parts of the way from the level that nearly all keep to; None where there is another one."""
+    low = float(np.median(gone))
+    way = gone - low
+    if abs(low) > OFF_REST or np.count_nonzero(way > 0.5) >= FEWEST or np.quantile(np.abs(way), MOSTLY) > BETWEEN[0]:
+        return None
+    is_up = _split(way, 0.0, float(way.max()))
+    if is_up.sum() < FEWEST:
+        return way
+    up, down = way[is_up], way[~is_up]
+    return way if up.mean() - down.mean() < APART * (up.std() + down.std()) else None
+
+
+def _split(gone: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Which of (T,) values belong to the upper one of two levels, from about where these are: 2-means."""
+    is_up = gone > (low + high) / 2
+    for _ in range(20):
+        if is_up.all() or not is_up.any():
+            break
+        low, high = float(gone[~is_up].mean()), float(np.median(gone[is_up]))
+        is_up = gone > (low + high) / 2
+    return is_up
 
 
 def single_presses() -> States:

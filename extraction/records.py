@@ -87,7 +87,7 @@ class Readings:
     logits: (T, 17) float32, positive means pressed; meaningless where the overlay does not show the control.
     places: (T, 2, 15, 15) float32, [left, right] x y x x: log likelihood of each of the places of ``course``.
     fits: (T, 2, 15, 15) float32, how badly each stick fits at each of the places; see ``stick_fits``.
-    gone: (T, 17) float32, how far each button has gone from released to pressed; NaN where ``presses`` cannot tell.
+    gone: (T, 17) float32, how far each button has gone from released to pressed; NaN where that cannot be told.
     agreement: (T,) float32 in [-1, 1], how far the frame looks like the video's rest picture; see ``presence``.
     """
 

@@ -1,7 +1,8 @@
-"""How badly each stick, drawn at each of its places, fits the crop's own pixels.
+"""How badly each stick, drawn at each of its places, fits the crop's own pixels; and whether it is clicked.
 
 A tile of the panel is coarse: where a stick travels little beside its size, a pixel of it is a tenth of the way. So the
-stick is drawn over what is beneath it at all places of ``course``, in each of its looks, as it lies in the frame.
+stick is drawn over what is beneath it at all places of ``course``, in each of its looks, as it lies in the frame. A
+click may show in the stick or in a ring about it, and a tilt may look much like that ring: they are told together.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from extraction.course import PLACES
 from extraction.evidence import undo_look
 from extraction.records import Placement
 from extraction.rectify import overlay_width
-from extraction.sticks import Squares
+from extraction.sticks import FAINT, Squares
 from templates.controls import BUTTON_INDEX, STICKS, THUMB_OF, States
 from templates.draw import Raster, draw, rasterise
 from templates.scene import StickGeometry
@@ -29,12 +31,16 @@ MARGIN_PX: Final = 1  # around what a stick can cover
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _DrawnStick:
-    """One stick: its index, where in the crop it is looked for, how large that is compared, and its pictures."""
+    """One stick: its index, where in the crop it is looked for, how large that is compared, and its pictures.
+
+    apart: (225,) squared distance of its clicked look from the released one, at each place; None where they are one.
+    """
 
     index: int
     window: tuple[slice, slice]
     size_wh: tuple[int, int]
     squares: Squares
+    apart: Tensor | None
 
     @classmethod
     def of(
@@ -48,8 +54,24 @@ class _DrawnStick:
         released, clicked = (
             _draw_places(name, click, raster, to_window, window_wh, size_wh) for click in (False, True)
         )
-        looks = [released] if np.array_equal(released, clicked) else [released, clicked]
-        return cls(STICKS.index(name), window, size_wh, Squares.of(torch.from_numpy(np.stack(looks))))
+        apart = torch.from_numpy(np.square(clicked - released)[:, :3].sum((1, 2, 3)))
+        shows = bool(apart.max() > 0)
+        looks = [released, clicked] if shows else [released]
+        squares = Squares.of(torch.from_numpy(np.stack(looks)))
+        return cls(STICKS.index(name), window, size_wh, squares, apart if shows else None)
+
+    def clicked(self, errors: Tensor) -> np.ndarray:
+        """How far each frame has gone from the released look to the clicked one: (N, 2, 225) sums of squares -> (N,).
+
+        In the place where either fits best. Of the change D from one to the other there, x has made the part
+        ``(|x - released|^2 - |x - clicked|^2) / (2 |D|^2) + 1 / 2``.
+        """
+        if self.apart is None:
+            return np.full(len(errors), np.nan, np.float32)
+        place = errors.amin(1).argmin(1)
+        released, clicked = errors[torch.arange(len(errors)), :, place].unbind(1)
+        room = self.apart[place] + FAINT * self.squares.weight.amax()
+        return np.asarray(((released - clicked) / room + 1).numpy() / 2)
 
 
 class StickFits:
@@ -69,19 +91,21 @@ class StickFits:
             if name not in scene.undrawn and (window := _window(stick, to_crop, box_xywh[2:])) is not None
         ]
 
-    def measure(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+    def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """N crops (h, w, 3) uint8 -> (N, 2, 15, 15) float32: mean squared error of opaque colours in [0, 1].
 
-        NaN for a stick that is not drawn.
+        And (N, 2): 0 released, 1 clicked. NaN for a stick that is not drawn, and where a click does not show.
         """
         side = len(PLACES)
         fits = np.full((len(crops), len(STICKS), side, side), np.nan, np.float32)
+        clicked = np.full((len(crops), len(STICKS)), np.nan, np.float32)
         for each in self._sticks:
             windows = [_shrunk(crop[each.window], each.size_wh) for crop in crops]
             seen = torch.from_numpy(np.stack(windows).transpose(0, 3, 1, 2).astype(np.float32) / 255)
-            errors = each.squares.of_frames(undo_look(seen, *self._look)) / each.squares.weight
-            fits[:, each.index] = errors.amin(1).reshape(-1, side, side).numpy()
-        return fits
+            errors = each.squares.of_frames(undo_look(seen, *self._look))
+            fits[:, each.index] = (errors / each.squares.weight).amin(1).reshape(-1, side, side).numpy()
+            clicked[:, each.index] = each.clicked(errors)
+        return fits, clicked
 
 
 def _draw_places(

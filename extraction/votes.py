@@ -61,7 +61,7 @@ def find_candidates(votes: Votes, strong: np.ndarray, least: int) -> list[Candid
     Of drawings that look the same at rest, which all get the same votes, the first alone: see ``variants``.
     strong: (M,) bool, which template keypoints may vote.
     """
-    voted: dict[tuple[bytes, bytes], tuple[int, Template, slice, np.ndarray, np.ndarray]] = {}
+    voted: dict[tuple[bytes, ...], tuple[int, Template, slice, np.ndarray, np.ndarray]] = {}
     for template, start, end in zip(votes.index.templates, (0, *votes.index.ends), votes.index.ends, strict=False):
         use = start + np.flatnonzero(strong[start:end])
         if len(use) < least:
@@ -71,7 +71,8 @@ def find_candidates(votes: Votes, strong: np.ndarray, least: int) -> list[Candid
         count = len(distinct(source.points[agree], template.scene.canvas[0] * votes.index.features.same_point))
         if count >= least:
             points = (source.points[agree], target.points[agree])
-            key = (points[0].tobytes(), points[1].tobytes())
+            drawn = votes.index.packed.points[start:end]  # one may have all that another has, and more beside it
+            key = (*(each.tobytes() for each in points), drawn.tobytes())
             voted.setdefault(key, (count, template, slice(start, end), *points))
     most = sorted(voted.values(), key=lambda each: -each[0])[:CANDIDATES]
     return [Candidate(template, votes.index.keypoints(part), *points) for _, template, part, *points in most]

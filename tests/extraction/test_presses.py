@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from extraction.locate import place_by_hand
-from extraction.presses import PressFilters, clear_presses
+from extraction.presses import CLEAR_LOGIT, PressFilters, clear_presses
 from extraction.records import Placement
 from extraction.rectify import Rectifier
 from templates.catalogue import library
@@ -108,11 +108,18 @@ def test_a_press_between_clear_levels_is_told_without_the_network() -> None:
 
 @pytest.mark.parametrize(
     "gone",
-    [two_levels(0.7, 0.2), two_levels(1.8, 0.05), two_levels(0.2, 0.02), two_levels(0.7, 0.05, held=3)],
-    ids=["noise bridges the gap", "brighter than the press can be", "too faint", "hardly ever"],
+    [two_levels(0.7, 0.2), two_levels(1.8, 0.05), two_levels(0.2, 0.02)],
+    ids=["noise bridges the gap", "brighter than the press can be", "too faint"],
 )
 def test_of_levels_that_are_not_clear_nothing_is_said(gone: np.ndarray) -> None:
     assert not clear_presses(gone).any()
+
+
+@pytest.mark.parametrize("held", [0, 3])
+def test_a_button_that_is_hardly_ever_held_is_told_by_the_level_it_keeps_to(held: int) -> None:
+    logits = clear_presses(two_levels(0.9, 0.08, held))[:, 0]
+    assert np.array_equal(np.flatnonzero(logits > 0), 100 + np.arange(held))
+    assert np.median(logits) == pytest.approx(-CLEAR_LOGIT)
 
 
 def test_a_trigger_that_fills_has_no_two_levels() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from extraction.course import PLACES, settle
+from extraction.locate import place_by_hand
 from extraction.records import Placement
 from extraction.stick_fits import StickFits
+from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, States
+from templates.draw import draw, rasterise
+from templates.scene import Move, Picture, Scene, Show, Static
 from tests.test_round_trip import render
 
 AT = [(0.0, 0.0), (0.83, -0.31), (-0.45, 0.9), (-1.0, 0.0)]
@@ -18,12 +24,17 @@ AT = [(0.0, 0.0), (0.83, -0.31), (-0.45, 0.9), (-1.0, 0.0)]
 
 def fits_of(template_id: str, click: bool = False, calm: bool = False) -> tuple[np.ndarray, Placement]:
     """(4, 2, 15, 15) fits of both sticks at the places AT."""
+    frames, place = shown(template_id, click, calm)
+    height, width = frames[0].shape[:2]
+    return StickFits(place, (0, 0, width, height)).measure(frames)[0], place
+
+
+def shown(template_id: str, click: bool, calm: bool = False) -> tuple[Sequence[np.ndarray], Placement]:
+    """Frames of a template with both sticks at the places AT."""
     states = States.rest(len(AT))
     states.sticks[:] = np.array(AT)[:, None]
     states.buttons[:, BUTTON_INDEX["left_thumb"]] = click
-    frames, place = render(template_id, states, calm)
-    height, width = frames[0].shape[:2]
-    return StickFits(place, (0, 0, width, height)).measure(frames), place
+    return render(template_id, states, calm)
 
 
 @pytest.mark.parametrize("template_id", ["xbox_360/dark", "gamecube/dark", "dualsense/streamer", "n64/white"])
@@ -41,6 +52,37 @@ def test_a_clicked_stick_is_found_as_one_that_is_not() -> None:
     assert np.stack([PLACES[columns], PLACES[rows]], 1) == pytest.approx(np.array(AT), abs=0.1)
 
 
+@pytest.mark.parametrize("template_id", ["xbox_360/dark", "dualsense/dark", "dualshock_2/mono"])
+@pytest.mark.parametrize("click", [False, True])
+def test_a_click_is_told_wherever_the_stick_stands(template_id: str, click: bool) -> None:
+    frames, place = shown(template_id, click)
+    _, clicked = StickFits(place, (0, 0, *frames[0].shape[1::-1])).measure(frames)
+    assert clicked[:, 0] == pytest.approx(float(click), abs=0.1)
+    assert clicked[:, 1] == pytest.approx(0, abs=0.1)
+
+
+def test_a_tilt_that_looks_like_the_ring_of_a_click_is_none() -> None:
+    ring = '<circle cx="{}" cy="60" r="22" fill="none" stroke="white" stroke-width="5"/>'
+    parts = (
+        Static(name="pad", box=(0, 0, 200, 120), picture=Picture(svg='<rect width="200" height="120" fill="#345"/>')),
+        Show(name="click", box=(33, 33, 54, 54), control="left_thumb", picture=Picture(svg=ring.format(60))),
+        Move(
+            name="tilt", box=(33, 33, 54, 54), stick="j_left", picture=Picture(svg=""), travel=(10, 10),
+            off_centre=Picture(svg=ring.format(60)),
+        ),
+    )  # fmt: skip
+    template = Template(Scene(id="ring", family="xbox_360", canvas=(200, 120), parts=parts), Path())
+    states = States.rest(4)
+    states.sticks[1:3, 0] = [(1, 0), (-0.5, 0.6)]
+    states.buttons[2:, BUTTON_INDEX["left_thumb"]] = True
+    drawn = draw(rasterise(template, 200), states).permute(0, 2, 3, 1).numpy()
+    frames = list((drawn[..., :3] * 255).round().astype(np.uint8))
+    place = place_by_hand((0, 0, 200, 120), template, frames)
+    _, clicked = StickFits(place, (0, 0, 200, 120)).measure(frames)
+    assert clicked[:, 0] == pytest.approx([0, 0, 1, 1], abs=0.2)
+    assert np.isnan(clicked[:, 1]).all()
+
+
 def test_a_pad_with_one_stick_has_no_fits_of_the_other() -> None:
     fits, place = fits_of("n64/dark")
     assert np.isnan(fits[:, 1]).all() == ("j_right" not in place.template.scene.sticks)
@@ -50,4 +92,4 @@ def test_a_stick_beyond_the_edge_of_the_frame_has_none() -> None:
     states = States.rest()
     frames, place = render("xbox_360/dark", states)
     far = replace(place, affine=place.affine - [[0, 0, 4000], [0, 0, 0]])
-    assert np.isnan(StickFits(far, (0, 0, *frames[0].shape[1::-1])).measure(frames)).all()
+    assert np.isnan(StickFits(far, (0, 0, *frames[0].shape[1::-1])).measure(frames)[0]).all()
