@@ -172,13 +172,16 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
         usual = gain_of(one.seen, alone[name])
         better = gain_of(two.seen, alone[name]) > usual + (BETTER - 1) * abs(usual)
         found[name] = two if often and unlike and better else one
+    gains = {name: gain_of(each.seen, alone[name]) for name, each in found.items()}
     best = dict(found)
     for name, other in zip(found, reversed(found), strict=True):
         if name == other:
             continue
         scale = frames[name].reach / frames[other].reach
         alike = found[other].sprite.moved_to(frames[name], frames[name].middle, scale)
-        best[name] = likelier(name, found[name], _Found(frames[name], *anneal(frames[name], alike, SURE_FLOORS)))
+        shared = _Found(frames[name], *anneal(frames[name], alike, SURE_FLOORS))
+        hardly_used = gains[name] <= 0 < gains[other]  # what little moves there tells less than the other stick's cap
+        best[name] = shared if hardly_used else likelier(name, found[name], shared)
     return best
 
 
@@ -332,16 +335,16 @@ def _clicked_look(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor | None:
     lit = torch.nonzero(misfit >= (usual + most) / 2)[:, 0]
     used = frames.only(lit)
     rests = (torch.tensor(_rests(sprite, seen)) - sprite.centres[0]).round().int().expand(len(lit), -1)
-    tries: list[tuple[float, Tensor]] = []
+    tries: list[tuple[Seen, Sprite]] = []
     for corners in (rests, seen.corners[lit]):
         for _ in range(3):
-            look = used.patches(corners).median(0).values
-            clicked = replace(sprite.only([0]), looks=look[None])
+            clicked = replace(sprite.only([0]), looks=used.patches(corners).median(0).values[None])
             there = look_for(used, clicked)
             corners = there.corners
-        tries.append((float(_misfit(used, clicked, there).mean()), look))
-    least, look = min(tries, key=lambda each: each[0])
-    return look if least <= CLICKED_LOOK * float(misfit[lit].mean()) else None
+        tries.append((there, clicked))
+    there, clicked = max(tries, key=lambda each: float(each[0].told.mean()))
+    explains = float(_misfit(used, clicked, there).mean()) <= CLICKED_LOOK * float(misfit[lit].mean())
+    return clicked.looks[0] if explains else None
 
 
 def _misfit(frames: Frames, sprite: Sprite, seen: Seen) -> Tensor:

@@ -37,7 +37,7 @@ STRAYS: Final = 0.1  # ... that is, at most so many for each frame of the rarer 
 FEWEST: Final = 5  # frames of the rarer level: fewer make none; then the template says where the upper one is ...
 MOSTLY: Final = 0.95  # ... if so many of the frames are below BETWEEN, on either side of the lower one
 APART: Final = 3.0  # times their deviations: two levels are that far apart, even where the press is not the template's
-OFF_REST: Final = 0.5  # at most: how far that is from where the template expects it
+AT_REST: Final = (-1.0, 0.5)  # where that may be, for a template that expects 0; higher up it is held
 CLEAR_LOGIT: Final = 4.0  # added to the network's: more than that mostly says where it is deceived
 
 
@@ -117,7 +117,11 @@ def _way_from_rest(gone: np.ndarray) -> np.ndarray | None:
     """(T,) values as parts of the way from the level that nearly all keep to; None where there is another one."""
     low = float(np.median(gone))
     way = gone - low
-    if abs(low) > OFF_REST or np.count_nonzero(way > 0.5) >= FEWEST or np.quantile(np.abs(way), MOSTLY) > BETWEEN[0]:
+    if (
+        not AT_REST[0] <= low <= AT_REST[1]
+        or np.count_nonzero(way > 0.5) >= FEWEST
+        or np.quantile(np.abs(way), MOSTLY) > BETWEEN[0]
+    ):
         return None
     is_up = _split(way, 0.0, float(way.max()))
     if is_up.sum() < FEWEST:

@@ -27,51 +27,79 @@ from templates.scene import StickGeometry
 
 COMPARED_TRAVEL: Final = 4.0  # px of full tilt; a stick that goes farther is shrunk to it
 MARGIN_PX: Final = 1  # around what a stick can cover
+SURROUNDINGS_PX: Final = 2.0  # standard deviation of what counts as around a pixel, in what is compared
+TAKEN_OFF: Final = 2.5  # times the part of the game that shines through: of the colours around a pixel ...
+MOST_TAKEN_OFF: Final = 0.8  # ... at most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Click:
+    """The two looks of a stick that shows when it is clicked, and their squared distance at each place, (225,)."""
+
+    squares: Squares
+    apart: Tensor
+
+    @classmethod
+    def of(cls, looks: Tensor) -> _Click | None:
+        """looks: (2, 225, 4, h, w), released and clicked; None where these are one."""
+        apart = (looks[1] - looks[0])[:, :3].square().sum((1, 2, 3))
+        return cls(Squares.of(looks), apart) if apart.max() > 0 else None
+
+    def measure(self, seen: Tensor, place: Tensor) -> np.ndarray:
+        """How far each frame has gone from the released look to the clicked one: (N, 3, h, w), place (N,) -> (N,).
+
+        Of the change D from one to the other, x has made the part ``(|x - released|^2 - |x - clicked|^2) / (2 |D|^2)
+        + 1 / 2``.
+        """
+        released, clicked = self.squares.of_frames_at(seen, place).unbind(1)
+        room = self.apart[place] + FAINT * self.squares.weight.amax()
+        return np.asarray(((released - clicked) / room + 1).numpy() / 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _DrawnStick:
     """One stick: its index, where in the crop it is looked for, how large that is compared, and its pictures.
 
-    apart: (225,) squared distance of its clicked look from the released one, at each place; None where they are one.
+    look: the placement's gain and offset. taken_off: of each pixel that is compared, of what is around it.
     """
 
     index: int
     window: tuple[slice, slice]
     size_wh: tuple[int, int]
+    look: tuple[Tensor, Tensor]
+    taken_off: float
     squares: Squares
-    apart: Tensor | None
+    click: _Click | None
 
     @classmethod
     def of(
-        cls, name: str, raster: Raster, to_crop: np.ndarray, window: tuple[slice, slice], shrink: float
+        cls, name: str, raster: Raster, place: Placement, to_crop: np.ndarray, window: tuple[slice, slice]
     ) -> _DrawnStick:
         """to_crop: (2, 3), canvas units -> pixels of the crop."""
         rows, columns = window
+        shrink = min(1.0, COMPARED_TRAVEL / (min(place.template.scene.sticks[name].travel) * raster.scale))
         window_wh = columns.stop - columns.start, rows.stop - rows.start
         size_wh = max(1, round(window_wh[0] * shrink)), max(1, round(window_wh[1] * shrink))
         to_window = to_crop - [[0, 0, columns.start], [0, 0, rows.start]]
-        released, clicked = (
-            _draw_places(name, click, raster, to_window, window_wh, size_wh) for click in (False, True)
+        looks = torch.from_numpy(
+            np.stack([_draw_places(name, click, raster, to_window, window_wh, size_wh) for click in (False, True)])
         )
-        apart = torch.from_numpy(np.square(clicked - released)[:, :3].sum((1, 2, 3)))
-        shows = bool(apart.max() > 0)
-        looks = [released, clicked] if shows else [released]
-        squares = Squares.of(torch.from_numpy(np.stack(looks)))
-        return cls(STICKS.index(name), window, size_wh, squares, apart if shows else None)
+        click = _Click.of(looks)
+        compared = looks if click else looks[:1]
+        taken_off = min(max(TAKEN_OFF * (1 - place.gain), 0.0), MOST_TAKEN_OFF)
+        compared = torch.cat([_without_surroundings(compared[:, :, :3], taken_off), compared[:, :, 3:]], 2)
+        look = torch.tensor([place.gain]), torch.tensor([place.offset])
+        return cls(STICKS.index(name), window, size_wh, look, taken_off, Squares.of(compared), click)
 
-    def clicked(self, errors: Tensor) -> np.ndarray:
-        """How far each frame has gone from the released look to the clicked one: (N, 2, 225) sums of squares -> (N,).
-
-        In the place where either fits best. Of the change D from one to the other there, x has made the part
-        ``(|x - released|^2 - |x - clicked|^2) / (2 |D|^2) + 1 / 2``.
-        """
-        if self.apart is None:
-            return np.full(len(errors), np.nan, np.float32)
-        place = errors.amin(1).argmin(1)
-        released, clicked = errors[torch.arange(len(errors)), :, place].unbind(1)
-        room = self.apart[place] + FAINT * self.squares.weight.amax()
-        return np.asarray(((released - clicked) / room + 1).numpy() / 2)
+    def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """N crops -> (N, 15, 15) misfits, and (N,) how far it is clicked, where it fits best; NaN if no click shows."""
+        windows = np.stack([_shrunk(crop[self.window], self.size_wh) for crop in crops]).transpose(0, 3, 1, 2)
+        seen = undo_look(torch.from_numpy(windows.astype(np.float32) / 255), *self.look)
+        errors = self.squares.of_frames(_without_surroundings(seen, self.taken_off))
+        fits = (errors / self.squares.weight).amin(1)
+        unknown = np.full(len(crops), np.nan, np.float32)
+        clicked = self.click.measure(seen, fits.argmin(1)) if self.click else unknown
+        return fits.reshape(-1, len(PLACES), len(PLACES)).numpy(), clicked
 
 
 class StickFits:
@@ -79,14 +107,11 @@ class StickFits:
 
     def __init__(self, placement: Placement, box_xywh: tuple[int, int, int, int]) -> None:
         """``box_xywh``: of the crops, in the frame."""
-        self._look = torch.tensor([placement.gain]), torch.tensor([placement.offset])
         scene = placement.template.scene
         raster = rasterise(placement.template, max(1, round(overlay_width(scene, placement.affine))))
         to_crop = placement.affine - [[0, 0, box_xywh[0]], [0, 0, box_xywh[1]]]
         self._sticks = [
-            _DrawnStick.of(
-                name, raster, to_crop, window, min(1.0, COMPARED_TRAVEL / (min(stick.travel) * raster.scale))
-            )
+            _DrawnStick.of(name, raster, placement, to_crop, window)
             for name, stick in scene.sticks.items()
             if name not in scene.undrawn and (window := _window(stick, to_crop, box_xywh[2:])) is not None
         ]
@@ -100,11 +125,7 @@ class StickFits:
         fits = np.full((len(crops), len(STICKS), side, side), np.nan, np.float32)
         clicked = np.full((len(crops), len(STICKS)), np.nan, np.float32)
         for each in self._sticks:
-            windows = [_shrunk(crop[each.window], each.size_wh) for crop in crops]
-            seen = torch.from_numpy(np.stack(windows).transpose(0, 3, 1, 2).astype(np.float32) / 255)
-            errors = each.squares.of_frames(undo_look(seen, *self._look))
-            fits[:, each.index] = (errors / each.squares.weight).amin(1).reshape(-1, side, side).numpy()
-            clicked[:, each.index] = each.clicked(errors)
+            fits[:, each.index], clicked[:, each.index] = each.measure(crops)
         return fits, clicked
 
 
@@ -155,6 +176,16 @@ def _window(stick: StickGeometry, to_crop: np.ndarray, crop_wh: tuple[int, int])
     x0, y0 = np.floor(low - MARGIN_PX).astype(int).clip(0).tolist()
     x1, y1 = np.minimum(np.ceil(high + MARGIN_PX), crop_wh).astype(int).tolist()
     return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None
+
+
+def _without_surroundings(pictures: Tensor, part: float) -> Tensor:
+    """Pictures (..., h, w), each pixel less a part of what is around it.
+
+    A game that shines through is alike from pixel to pixel; the rim of a cap is not.
+    """
+    flat = pictures.reshape(-1, *pictures.shape[-2:]).numpy()
+    around = [cv2.GaussianBlur(each, (0, 0), SURROUNDINGS_PX, borderType=cv2.BORDER_REFLECT) for each in flat]
+    return pictures - part * torch.from_numpy(np.stack(around)).reshape(pictures.shape)
 
 
 def _shrunk(picture: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
