@@ -34,6 +34,7 @@ QUALITY_PRICE: Final = 2.0  # of the logarithm of a region's quality
 HELD: Final = 0.35  # of the frames, in which it is lit, cost 1: a button is up most of the time
 UNMATCHED: Final = 3.5  # the price of a control without a region
 LONELY: Final = 1.0  # of a region for a control that has no group
+SHARED: Final = 0.5  # of the smaller of two regions: so much of it lies on the other one, if both are in one place
 CONFIRMED: Final = 1.0  # is taken off for each further region that is where and what a group expects
 SIZE_USUAL: Final = -0.3  # natural logarithm: what lights up is smaller than what is drawn
 # How far the layout may go as a whole, of the box's width, and how it may be stretched, with the usual.
@@ -133,9 +134,13 @@ class _Targets:
         return cls(_array(region.box for region in regions), np.array(prices))
 
     def without(self, taken: Iterable[int]) -> _Targets:
-        """The same, some of which nobody may choose."""
-        prices = self.prices.copy()
-        prices[[*taken]] = np.inf
+        """The same, of which nobody may choose some, nor what lies on them: no two buttons share a place."""
+        prices, chosen = self.prices.copy(), self.boxes[[*taken]]
+        low = np.maximum(self.boxes[:, None, :2], chosen[:, :2])
+        high = np.minimum(*(boxes[..., :2] + boxes[..., 2:] for boxes in (self.boxes[:, None], chosen)))
+        shared = (high - low).clip(0).prod(-1)
+        smaller = np.minimum(self.boxes[:, None, 2:].prod(-1), chosen[:, 2:].prod(-1))
+        prices[(shared > SHARED * smaller).any(1)] = np.inf
         return _Targets(self.boxes, prices)
 
     def costs(self, boxes: np.ndarray, near: np.ndarray | float, alike: _Alike) -> np.ndarray:
