@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.caps import find_caps
+from extraction.caps import Cap, find_caps
 
 SIZE, MIDDLE, RADIUS, TRAVEL = (80, 100), (48.0, 40.0), 10, 8  # h, w; x, y
 OFF_BY_SOME = (30.0, 24.0, 36.0, 36.0)  # what it sweeps is 31, 23, 34, 34
@@ -74,7 +74,34 @@ def test_two_sticks_of_which_one_moves_are_told_apart() -> None:
     """The other one is like it and never moves."""
     crops = _play(40, 40)
     both = np.concatenate([crops, np.repeat(crops[:1], len(crops), 0)], 2)
+    found = _find_both(both)
+    assert found["j_left"].middle == pytest.approx(MIDDLE, abs=1.6)
+
+
+def test_a_stick_that_is_hardly_used_wears_the_cap_of_the_other_one() -> None:
+    crops = _play(40, 40)
+    hardly = np.repeat(crops[:1], len(crops), 0)
+    hardly[60:64] = crops[[11, 13, 15, 17]]
+    found = _find_both(np.concatenate([crops, hardly], 2))
+    assert found["j_right"].middle == pytest.approx((MIDDLE[0] + SIZE[1], MIDDLE[1]), abs=1.6)
+    assert found["j_right"].side == pytest.approx(found["j_left"].side, abs=4)
+
+
+def test_a_clicked_look_is_the_whole_cap() -> None:
+    """Clicked in one place only, it would fit anywhere about there as well."""
+    crops = _play(40, 40)
+    clicked = crops.copy()
+    clicked[40:46] = crops[0]
+    for crop in clicked[40:46]:
+        cv2.circle(crop, (round(MIDDLE[0]), round(MIDDLE[1])), RADIUS, (0, 255, 255), -1)
+    rest = np.median(clicked, 0).astype(np.uint8)
+    look = find_caps(clicked, rest, {"j_left": OFF_BY_SOME}, [], np.zeros(SIZE, bool))["j_left"].clicked
+    assert look is not None
+    lit = (np.abs(look[..., :3].astype(int) - (0, 255, 255)).max(2) < 40) & (look[..., 3] > 0)
+    assert lit.sum() == pytest.approx(np.pi * RADIUS**2, rel=0.25)
+
+
+def _find_both(crops: np.ndarray) -> dict[str, Cap]:
     x, y, w, h = OFF_BY_SOME
     boxes = {"j_left": OFF_BY_SOME, "j_right": (x + SIZE[1], y, w, h)}
-    found = find_caps(both, np.median(both, 0).astype(np.uint8), boxes, [], np.zeros(both.shape[1:3], bool))
-    assert found["j_left"].middle == pytest.approx(MIDDLE, abs=1.6)
+    return find_caps(crops, np.median(crops, 0).astype(np.uint8), boxes, [], np.zeros(crops.shape[1:3], bool))

@@ -10,19 +10,20 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.features import SIFT, Features
+from extraction.features import SIFT, Features, look_at
 from extraction.locate import Found, locate, locate_near, place_by_hand
 from extraction.look import COMPARED_WIDTH, LEAST_OPACITY
 from extraction.outline import Outline
 from extraction.propose import Proposal
 from extraction.records import Reason, SourceError
 from extraction.video import sample_frames
+from extraction.votes import find_candidates, vote
 from extraction.xfeat import open_xfeat
 from templates.catalogue import Template, library, load_templates, save_template
 from templates.controls import States
 from templates.draw import draw_rgba
 from templates.importers.input_overlay import import_input_overlay
-from templates.scene import Box
+from templates.scene import Box, Picture, Static
 
 SHARED = Path(__file__).parents[3] / "shared"
 FRAME_WH = (1280, 720)
@@ -97,6 +98,28 @@ def test_an_overlay_is_placed_within_three_pixels(
     assert side_error(found.placements[0].box_xywh, true) <= 3
     assert found.placements[0].inliers >= 20
     assert found.reason is None
+
+
+def test_a_drawing_with_more_than_another_does_not_stand_for_it() -> None:
+    """What is seen of both votes alike for both."""
+    smaller = library()["snes/dark"]
+    width, height = smaller.scene.canvas
+    part = Static(
+        name="panel", box=(0, height, width, 80), picture=Picture(svg=f'<circle cx="90" cy="{height + 40}" r="30"/>')
+    )
+    scene = smaller.scene.model_copy(
+        update={"id": "snes/panel", "canvas": (width, height + 80), "parts": (*smaller.scene.parts, part)}
+    )
+    larger, twin = Template(scene, smaller.root), Template(scene.model_copy(update={"id": "snes/twin"}), smaller.root)
+    frame = moving_game(1)[0]
+    put(frame, smaller, 500, 300, 240)
+    votes = vote(
+        look_at(frame[280:480, 480:760], 500, SIFT), {"larger": larger, "twin": twin, "smaller": smaller}, SIFT
+    )
+    assert votes is not None
+    of_both = votes.index.packed.points[:, 1] < height
+    candidates = find_candidates(votes, of_both & (votes.similarity > SIFT.likeness), 4)
+    assert sorted(each.template.id for each in candidates) == ["snes/dark", "snes/panel"]
 
 
 def test_a_large_video_is_placed_in_its_own_pixels() -> None:

@@ -100,6 +100,16 @@ def test_what_is_often_lit_is_rather_the_game() -> None:
     assert match("dualshock_2", lit, game) == lit
 
 
+def test_what_lies_on_a_button_is_no_shoulder() -> None:
+    """A patch of the game over a face button, where a bumper would be if what lights up above it were a trigger."""
+    face = moved(places("dualshock_2", *FACE), 0, -25)
+    x, y, w, h = face["north"]
+    right = (x + w / 2 - 14, y - 14, 28.0, 10.0)
+    bumpers = {"left_shoulder": (WIDTH - right[0] - right[2], *right[1:]), "right_shoulder": right}
+    game = region((x - 7, y - 2, w + 14, h + 4), 0.9)
+    assert match("dualshock_2", face | bumpers, game) == face | bumpers
+
+
 def test_nothing_lit_leaves_the_layout_as_it_is() -> None:
     matched = match_layout([], PADS["xbox_360"], size_of("xbox_360"))
     assert not matched.regions

@@ -45,6 +45,19 @@ def test_a_stick_fits_best_where_it_stands(template_id: str) -> None:
         assert settled == pytest.approx(np.array(AT), abs=0.04)
 
 
+def test_a_game_that_shines_through_does_not_draw_a_stick_to_its_bright_side() -> None:
+    frames, place = shown("gamecube/dark", click=False, calm=True)
+    height, width = frames[0].shape[:2]
+    game = np.linspace(0, 255, width)[None, :, None] * np.ones((height, 1, 3))
+    game[:, width // 3 :: 70] = 255
+    dimmed = [(0.5 * frame + 0.5 * game).round().astype(np.uint8) for frame in frames]
+    place = replace(place, gain=0.5, offset=(0.25, 0.25, 0.25))
+    fits, _ = StickFits(place, (0, 0, width, height)).measure(dimmed)
+    for stick in (0, 1):
+        rows, columns = np.divmod(fits[:, stick].reshape(len(AT), -1).argmin(1), len(PLACES))
+        assert np.stack([PLACES[columns], PLACES[rows]], 1) == pytest.approx(np.array(AT), abs=0.2)
+
+
 def test_a_clicked_stick_is_found_as_one_that_is_not() -> None:
     fits, place = fits_of("xbox_360/dark", click=True)
     assert "left_thumb" in place.template.scene.known
