@@ -102,24 +102,25 @@ def test_an_overlay_is_placed_within_three_pixels(
 
 def test_a_drawing_with_more_than_another_does_not_stand_for_it() -> None:
     """What is seen of both votes alike for both."""
-    smaller = library()["snes/dark"]
-    width, height = smaller.scene.canvas
-    part = Static(
-        name="panel", box=(0, height, width, 80), picture=Picture(svg=f'<circle cx="90" cy="{height + 40}" r="30"/>')
-    )
-    scene = smaller.scene.model_copy(
-        update={"id": "snes/panel", "canvas": (width, height + 80), "parts": (*smaller.scene.parts, part)}
-    )
-    larger, twin = Template(scene, smaller.root), Template(scene.model_copy(update={"id": "snes/twin"}), smaller.root)
+    pad = library()["snes/dark"]
+    width, height = pad.scene.canvas
+    markup = f'<circle cx="90" cy="{height + 340}" r="30"/>'
+    panel = Static(name="panel", box=(0, height + 300, width, 80), picture=Picture(svg=markup))
+
+    def drawing(id: str, *more: Static) -> Template:
+        update = {"id": id, "canvas": (width, height + 400), "parts": (*pad.scene.parts, *more)}
+        return Template(pad.scene.model_copy(update=update), pad.root)
+
+    known = {id: drawing(id, *more) for id, more in (("larger", (panel,)), ("twin", (panel,)), ("smaller", ()))}
     frame = moving_game(1)[0]
-    put(frame, smaller, 500, 300, 240)
-    votes = vote(
-        look_at(frame[280:480, 480:760], 500, SIFT), {"larger": larger, "twin": twin, "smaller": smaller}, SIFT
-    )
+    put(frame, pad, 500, 300, 240)
+    votes = vote(look_at(frame[280:480, 480:760], 500, SIFT), known, SIFT)
     assert votes is not None
-    of_both = votes.index.packed.points[:, 1] < height
-    candidates = find_candidates(votes, of_both & (votes.similarity > SIFT.likeness), 4)
-    assert sorted(each.template.id for each in candidates) == ["snes/dark", "snes/panel"]
+    each_says = np.column_stack([votes.index.packed.points, votes.nearest])
+    _, which, count = np.unique(each_says, axis=0, return_inverse=True, return_counts=True)
+    of_all = (count == len(known))[which.ravel()]
+    candidates = find_candidates(votes, of_all & (votes.similarity > SIFT.likeness), 4)
+    assert sorted(each.template.id for each in candidates) == ["larger", "smaller"]
 
 
 def test_a_large_video_is_placed_in_its_own_pixels() -> None:
