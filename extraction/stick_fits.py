@@ -45,13 +45,15 @@ class _Click:
         apart = (looks[1] - looks[0])[:, :3].square().sum((1, 2, 3))
         return cls(Squares.of(looks), apart) if apart.max() > 0 else None
 
-    def measure(self, seen: Tensor, place: Tensor) -> np.ndarray:
-        """How far each frame has gone from the released look to the clicked one: (N, 3, h, w), place (N,) -> (N,).
+    def measure(self, seen: Tensor) -> np.ndarray:
+        """How far each frame has gone from the released look to the clicked one: (N, 3, h, w) -> (N,).
 
-        Of the change D from one to the other, x has made the part ``(|x - released|^2 - |x - clicked|^2) / (2 |D|^2)
-        + 1 / 2``.
+        In the place where either fits best. Of the change D from one to the other there, x has made the part
+        ``(|x - released|^2 - |x - clicked|^2) / (2 |D|^2) + 1 / 2``.
         """
-        released, clicked = self.squares.of_frames_at(seen, place).unbind(1)
+        errors = self.squares.of_frames(seen)
+        place = errors.amin(1).argmin(1)
+        released, clicked = errors[torch.arange(len(seen)), :, place].unbind(1)
         room = self.apart[place] + FAINT * self.squares.weight.amax()
         return np.asarray(((released - clicked) / room + 1).numpy() / 2)
 
@@ -92,13 +94,13 @@ class _DrawnStick:
         return cls(STICKS.index(name), window, size_wh, look, taken_off, Squares.of(compared), click)
 
     def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """N crops -> (N, 15, 15) misfits, and (N,) how far it is clicked, where it fits best; NaN if no click shows."""
+        """N crops -> (N, 15, 15) misfits, and (N,) how far it is clicked; NaN if a click does not show."""
         windows = np.stack([_shrunk(crop[self.window], self.size_wh) for crop in crops]).transpose(0, 3, 1, 2)
         seen = undo_look(torch.from_numpy(windows.astype(np.float32) / 255), *self.look)
         errors = self.squares.of_frames(_without_surroundings(seen, self.taken_off))
         fits = (errors / self.squares.weight).amin(1)
         unknown = np.full(len(crops), np.nan, np.float32)
-        clicked = self.click.measure(seen, fits.argmin(1)) if self.click else unknown
+        clicked = self.click.measure(seen) if self.click else unknown
         return fits.reshape(-1, len(PLACES), len(PLACES)).numpy(), clicked
 
 
@@ -183,6 +185,8 @@ def _without_surroundings(pictures: Tensor, part: float) -> Tensor:
 
     A game that shines through is alike from pixel to pixel; the rim of a cap is not.
     """
+    if part == 0:
+        return pictures
     flat = pictures.reshape(-1, *pictures.shape[-2:]).numpy()
     around = [cv2.GaussianBlur(each, (0, 0), SURROUNDINGS_PX, borderType=cv2.BORDER_REFLECT) for each in flat]
     return pictures - part * torch.from_numpy(np.stack(around)).reshape(pictures.shape)

@@ -46,17 +46,8 @@ class Squares:
 
     def of_frames(self, frames: Tensor) -> Tensor:
         """(N, 3, h, w) -> (N, K, P) sums of squares."""
-        return (_terms(frames) @ self.factors.T).reshape(-1, *self.constant.shape) + self.constant
-
-    def of_frames_at(self, frames: Tensor, place: Tensor) -> Tensor:
-        """(N, 3, h, w) and a place for each frame, (N,) -> (N, K) sums of squares."""
-        factors = self.factors.reshape(*self.constant.shape, -1)[:, place]  # K, N, terms
-        return ((factors * _terms(frames)).sum(2) + self.constant[:, place]).T
-
-
-def _terms(frames: Tensor) -> Tensor:
-    """(N, 3, h, w) -> (N, 4 * h * w), as ``Squares`` multiplies them."""
-    return torch.cat([frames.square().sum(1, True), frames], 1).flatten(1)
+        terms = torch.cat([frames.square().sum(1, True), frames], 1).flatten(1)
+        return (terms @ self.factors.T).reshape(-1, *self.constant.shape) + self.constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
