@@ -20,7 +20,6 @@ WAY_COST: Final = 5.0  # nats for a way of full tilt along either axis
 JUMPS: Final = 0.01  # share of the steps that may lead anywhere
 NEWS_S: Final = 1 / 30  # frames closer together share their noise: each tells by so much less
 NEARBY: Final = 0.25  # of full tilt along either axis: as near as a label is called right
-FIT_TRUST: Final = 5.0  # independent pixels that a fit counts as: neighbours share the game behind them
 LEAST_NOISE: Final = 0.01  # of full scale
 DIP_NEAR: Final = 0.2  # of full tilt along either axis: a dip is looked for this far from a place
 CLEAR_DIP: Final = -1.4  # standard deviations; noise behind a translucent overlay digs shallower ones
@@ -72,14 +71,15 @@ def look_back(evidence: np.ndarray, pts_s: Sequence[float]) -> np.ndarray:
     return after
 
 
-def tell_by_fits(fits: np.ndarray) -> np.ndarray:
+def tell_by_fits(fits: np.ndarray, pixels: float) -> np.ndarray:
     """What the fits of a batch of frames say of the places: (N, 2, 15, 15) log likelihoods, 0 for a stick not drawn.
 
-    fits: as in ``Readings``. What the best places leave in most of these frames is noise: the game and the encoder.
+    fits: as in ``Readings``. pixels: how many independent ones a fit counts as. What the best places leave in most of
+    these frames is noise: the game and the encoder.
     """
     least = fits.min((2, 3), keepdims=True)
     noise = np.median(least, 0) + LEAST_NOISE**2
-    return np.asarray(np.nan_to_num((least - fits) * (FIT_TRUST / 2) / noise))
+    return np.asarray(np.nan_to_num((least - fits) * (pixels / 2) / noise))
 
 
 def find_sticks(masses: np.ndarray, fits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

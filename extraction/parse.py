@@ -130,7 +130,7 @@ class PlacedParser:
         compared = compare(frames, self._reference, self._rest, torch.from_numpy(gone).to(frames.device))
         frames = torch.cat([frames, compared], 1)
         logits, grids = self._parser.read_run(frames, self._remembered)
-        places = sample_places(grids.cpu().numpy(), self._stick_gain) + tell_by_fits(fits[1:])
+        places = sample_places(grids.cpu().numpy(), self._stick_gain) + tell_by_fits(fits[1:], self._sticks.pixels)
         agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)
         return logits.cpu().numpy(), places, fits[1:], gone[1:], agreement
 

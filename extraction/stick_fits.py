@@ -30,6 +30,8 @@ MARGIN_PX: Final = 1  # around what a stick can cover
 SURROUNDINGS_PX: Final = 2.0  # standard deviation of what counts as around a pixel, in what is compared
 TAKEN_OFF: Final = 2.5  # times the part of the game that shines through: of the colours around a pixel ...
 MOST_TAKEN_OFF: Final = 0.8  # ... at most
+TRUST: Final = 5.0  # independent pixels that a fit counts as: neighbours share the game behind them ...
+TRUST_WITHOUT: Final = 40.0  # ... and how many more if all that is around them were taken off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,13 @@ class _DrawnStick:
 
     @classmethod
     def of(
-        cls, name: str, raster: Raster, place: Placement, to_crop: np.ndarray, window: tuple[slice, slice]
+        cls,
+        name: str,
+        raster: Raster,
+        place: Placement,
+        to_crop: np.ndarray,
+        window: tuple[slice, slice],
+        taken_off: float,
     ) -> _DrawnStick:
         """to_crop: (2, 3), canvas units -> pixels of the crop."""
         rows, columns = window
@@ -88,7 +96,6 @@ class _DrawnStick:
         )
         click = _Click.of(looks)
         compared = looks if click else looks[:1]
-        taken_off = min(max(TAKEN_OFF * (1 - place.gain), 0.0), MOST_TAKEN_OFF)
         compared = torch.cat([_without_surroundings(compared[:, :, :3], taken_off), compared[:, :, 3:]], 2)
         look = torch.tensor([place.gain]), torch.tensor([place.offset])
         return cls(STICKS.index(name), window, size_wh, look, taken_off, Squares.of(compared), click)
@@ -105,15 +112,20 @@ class _DrawnStick:
 
 
 class StickFits:
-    """The sticks of one placement. Holds nothing that changes."""
+    """The sticks of one placement. Holds nothing that changes.
+
+    pixels: how many independent ones a fit counts as.
+    """
 
     def __init__(self, placement: Placement, box_xywh: tuple[int, int, int, int]) -> None:
         """``box_xywh``: of the crops, in the frame."""
+        taken_off = min(max(TAKEN_OFF * (1 - placement.gain), 0.0), MOST_TAKEN_OFF)
+        self.pixels = TRUST + TRUST_WITHOUT * taken_off
         scene = placement.template.scene
         raster = rasterise(placement.template, max(1, round(overlay_width(scene, placement.affine))))
         to_crop = placement.affine - [[0, 0, box_xywh[0]], [0, 0, box_xywh[1]]]
         self._sticks = [
-            _DrawnStick.of(name, raster, placement, to_crop, window)
+            _DrawnStick.of(name, raster, placement, to_crop, window, taken_off)
             for name, stick in scene.sticks.items()
             if name not in scene.undrawn and (window := _window(stick, to_crop, box_xywh[2:])) is not None
         ]

@@ -119,7 +119,7 @@ def test_a_shallow_dip_and_one_far_away_move_nothing() -> None:
 
 def test_a_fit_tells_by_how_far_it_is_above_the_noise() -> None:
     clear, noisy = (np.repeat(dip((0.5, 0.0), 0.1)[None] + noise, 2, 1) for noise in (0.0, 0.1))
-    told = [tell_by_fits(each)[0, 0] for each in (clear, noisy)]
+    told = [tell_by_fits(each, 5)[0, 0] for each in (clear, noisy)]
     assert [each.max() for each in told] == [0, 0]
     assert told[0].min() < -20 * STEP
     assert -4 < told[1].min() < -1
@@ -127,6 +127,6 @@ def test_a_fit_tells_by_how_far_it_is_above_the_noise() -> None:
 
 def test_a_stick_that_is_not_drawn_is_told_by_nothing_else() -> None:
     fits = np.full((3, 2, SIDE, SIDE), np.nan, np.float32)
-    assert not tell_by_fits(fits).any()
+    assert not tell_by_fits(fits, 5).any()
     masses = smooth(seen(still(3, 0.5, 0.0)), [0.0, 0.1, 0.2], ANYWHERE, ANYWHERE)[0]
     assert np.isfinite(find_sticks(masses, fits)[0]).all()
