@@ -126,7 +126,7 @@ class PlacedParser:
         panels = np.stack([self._rectifier.panel(crop) for crop in crops])
         frames = self._prepare(panels)
         gone, (fits, clicked) = self._presses.measure(crops), self._sticks.measure(crops)
-        gone[:, THUMBS] = clicked
+        gone[:, THUMBS] = np.where(np.isnan(clicked), gone[:, THUMBS], clicked)
         compared = compare(frames, self._reference, self._rest, torch.from_numpy(gone).to(frames.device))
         frames = torch.cat([frames, compared], 1)
         logits, grids = self._parser.read_run(frames, self._remembered)

@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from extraction.course import ANYWHERE, find_sticks, smooth
+from extraction.locate import place_by_hand
 from extraction.parse import Parser
 from extraction.records import Placement
 from extraction.rectify import Rectifier
 from synthetic.backgrounds import procedural
 from synthetic.states import draw_states
-from templates.catalogue import library
+from templates.catalogue import Template, library
 from templates.controls import BUTTON_INDEX, BUTTONS, CONTROLS, STICKS, TRIGGER_SLICE, States
 from templates.draw import draw, rasterise
+from templates.scene import Picture, Show
 
 FRAMES = 64
 WIDTH = 240
@@ -107,3 +109,21 @@ def test_a_control_that_is_not_shown_has_no_box() -> None:
     snes = library()["snes/own"].scene
     assert not set(snes.known) & {*STICKS, "left_trigger", "right_trigger", "left_thumb", "guide"}
     assert set(snes.known) <= set(CONTROLS) and BUTTON_INDEX["south"] == 0
+
+
+def test_a_thumb_button_apart_from_any_stick_is_measured_as_others_are(parser: Parser) -> None:
+    pad = library()["fight_stick/dark"]
+    disc = Picture(svg='<circle cx="60" cy="60" r="30" fill="#fe3"/>')
+    part = Show(name="L3", box=(30, 30, 60, 60), control="left_thumb", picture=disc)
+    template = Template(pad.scene.model_copy(update={"parts": (*pad.scene.parts, part)}), pad.root)
+    states = States.rest(4)
+    states.buttons[2:, BUTTON_INDEX["left_thumb"]] = True
+    drawn = draw(rasterise(template, WIDTH), states).permute(0, 2, 3, 1).numpy()
+    frames = list((drawn[..., :3] * 255).round().astype(np.uint8))
+    height, width = frames[0].shape[:2]
+    place = place_by_hand((0, 0, width, height), template, frames[:2])
+    reader = parser.open(place, (width, height))
+    x, y, w, h = reader.box_xywh
+    crops = [frame[y : y + h, x : x + w] for frame in frames]
+    gone = reader.read(crops[0], crops).gone[:, BUTTON_INDEX["left_thumb"]]
+    assert gone == pytest.approx([0, 0, 1, 1], abs=0.1)
