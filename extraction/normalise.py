@@ -28,7 +28,7 @@ SWITCH: Final = 1.0  # logits that a press or a release must outweigh
 
 # Controls err together, and a network is surer than it should be: Platt's scaling of the product's log odds, fitted
 # to the evaluation clips whose drawings training sees (`python -m flows.confidence`).
-CONFIDENCE_SLOPE, CONFIDENCE_SHIFT = 1.57, 1.86
+CONFIDENCE_SLOPE, CONFIDENCE_SHIFT = 0.94, 1.84
 
 # A d-pad cannot be pressed on opposite sides.
 OPPOSITES: Final = (("dpad_up", "dpad_down"), ("dpad_left", "dpad_right"))

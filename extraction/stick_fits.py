@@ -47,15 +47,14 @@ class _Click:
         apart = (looks[1] - looks[0])[:, :3].square().sum((1, 2, 3))
         return cls(Squares.of(looks), apart) if apart.max() > 0 else None
 
-    def measure(self, seen: Tensor) -> np.ndarray:
-        """How far each frame has gone from the released look to the clicked one: (N, 3, h, w) -> (N,).
+    def measure(self, errors: Tensor) -> np.ndarray:
+        """How far each frame has gone from the released look to the clicked one: (N, 2, 225) by ``squares`` -> (N,).
 
         In the place where either fits best. Of the change D from one to the other there, x has made the part
         ``(|x - released|^2 - |x - clicked|^2) / (2 |D|^2) + 1 / 2``.
         """
-        errors = self.squares.of_frames(seen)
         place = errors.amin(1).argmin(1)
-        released, clicked = errors[torch.arange(len(seen)), :, place].unbind(1)
+        released, clicked = errors[torch.arange(len(errors)), :, place].unbind(1)
         room = self.apart[place] + FAINT * self.squares.weight.amax()
         return np.asarray(((released - clicked) / room + 1).numpy() / 2)
 
@@ -106,8 +105,9 @@ class _DrawnStick:
         seen = undo_look(torch.from_numpy(windows.astype(np.float32) / 255), *self.look)
         errors = self.squares.of_frames(_without_surroundings(seen, self.taken_off))
         fits = (errors / self.squares.weight).amin(1)
-        unknown = np.full(len(crops), np.nan, np.float32)
-        clicked = self.click.measure(seen) if self.click else unknown
+        clicked = np.full(len(crops), np.nan, np.float32)
+        if self.click:  # measured in the frame as it is
+            clicked = self.click.measure(self.click.squares.of_frames(seen) if self.taken_off else errors)
         return fits.reshape(-1, len(PLACES), len(PLACES)).numpy(), clicked
 
 
