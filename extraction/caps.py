@@ -34,6 +34,8 @@ FINE_FLOORS: Final = SURE_FLOORS[1:5]
 BETTER: Final = 1.1  # times the gain of one look: what two must come to, since they always fit better
 UNLIKE: Final = 30.0  # of 255: so much a second look differs from the first
 SEEN_OFTEN: Final = 0.1  # of the frames: so often a second look is seen
+AWAY: Final = 0.15  # of its reach: further from where it rests a stick is used ...
+HARDLY: Final = 0.1  # ... hardly, in fewer of the frames
 TILTED: Final = 0.3  # of how far it goes: from here on a stick is tilted
 GAME_SHARE: Final = 0.4  # of a stick's circle: with more of it joined to the edge it has no pad around it
 ERROR: Final = 60.0  # of 255: beyond it all errors count alike
@@ -172,7 +174,6 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
         usual = gain_of(one.seen, alone[name])
         better = gain_of(two.seen, alone[name]) > usual + (BETTER - 1) * abs(usual)
         found[name] = two if often and unlike and better else one
-    gains = {name: gain_of(each.seen, alone[name]) for name, each in found.items()}
     best = dict(found)
     for name, other in zip(found, reversed(found), strict=True):
         if name == other:
@@ -180,9 +181,15 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
         scale = frames[name].reach / frames[other].reach
         alike = found[other].sprite.moved_to(frames[name], frames[name].middle, scale)
         shared = _Found(frames[name], *anneal(frames[name], alike, SURE_FLOORS))
-        hardly_used = gains[name] <= 0 < gains[other]  # what little moves there tells less than the other stick's cap
-        best[name] = shared if hardly_used else likelier(name, found[name], shared)
+        # What little moves about a stick that is hardly used tells less of its cap than the other one's does.
+        alone_tells = gain_of(found[other].seen, alone[other]) <= 0 or not _is_hardly_used(found[name])
+        best[name] = likelier(name, found[name], shared) if alone_tells else shared
     return best
+
+
+def _is_hardly_used(found: _Found) -> bool:
+    """Whether a stick was seen away from where it rests in a few of its frames only."""
+    return bool((_away(found.sprite, found.seen) > AWAY * found.frames.reach).mean() < HARDLY)
 
 
 def _disc(frames: Frames, share: float) -> Sprite:
