@@ -182,8 +182,8 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
         alike = found[other].sprite.moved_to(frames[name], frames[name].middle, scale)
         shared = _Found(frames[name], *anneal(frames[name], alike, SURE_FLOORS))
         # What little moves about a stick that is hardly used tells less of its cap than the other one's does.
-        alone_tells = gain_of(found[other].seen, alone[other]) <= 0 or not _is_hardly_used(found[name])
-        best[name] = likelier(name, found[name], shared) if alone_tells else shared
+        other_tells = _is_hardly_used(found[name]) and gain_of(found[other].seen, alone[other]) > 0
+        best[name] = shared if other_tells else likelier(name, found[name], shared)
     return best
 
 

@@ -82,10 +82,10 @@ class PressFilters:
 
 
 def clear_presses(gone: np.ndarray) -> np.ndarray:
-    """What the filters say of a whole placement's presses where they are clear: (T, 17) logits, 0 elsewhere.
+    """What the presses of a whole placement are by how far its buttons have gone: (T, 17) logits, 0 where not clear.
 
-    gone: (T, 17) as ``PressFilters.measure`` gives it. A game that shines through, a neighbour that lights up and a
-    trigger that fills leave no gap between two levels; of these buttons nothing is said.
+    gone: (T, 17) as in ``Readings``. A game that shines through, a neighbour that lights up and a trigger that fills
+    leave no gap between two levels, and are more than a few frames above one; of these buttons nothing is said.
     """
     logits = np.zeros(gone.shape, np.float32)
     for button in np.flatnonzero(~np.isnan(gone).any(0)):

@@ -94,10 +94,14 @@ class _DrawnStick:
             np.stack([_draw_places(name, click, raster, to_window, window_wh, size_wh) for click in (False, True)])
         )
         click = _Click.of(looks)
-        compared = looks if click else looks[:1]
-        compared = torch.cat([_without_surroundings(compared[:, :, :3], taken_off), compared[:, :, 3:]], 2)
+        if click and not taken_off:
+            squares = click.squares
+        else:
+            compared = looks if click else looks[:1]
+            colours = _without_surroundings(compared[:, :, :3], taken_off)
+            squares = Squares.of(torch.cat([colours, compared[:, :, 3:]], 2))
         look = torch.tensor([place.gain]), torch.tensor([place.offset])
-        return cls(STICKS.index(name), window, size_wh, look, taken_off, Squares.of(compared), click)
+        return cls(STICKS.index(name), window, size_wh, look, taken_off, squares, click)
 
     def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """N crops -> (N, 15, 15) misfits, and (N,) how far it is clicked; NaN if a click does not show."""
@@ -107,7 +111,8 @@ class _DrawnStick:
         fits = (errors / self.squares.weight).amin(1)
         clicked = np.full(len(crops), np.nan, np.float32)
         if self.click:  # measured in the frame as it is
-            clicked = self.click.measure(self.click.squares.of_frames(seen) if self.taken_off else errors)
+            as_it_is = errors if self.squares is self.click.squares else self.click.squares.of_frames(seen)
+            clicked = self.click.measure(as_it_is)
         return fits.reshape(-1, len(PLACES), len(PLACES)).numpy(), clicked
 
 

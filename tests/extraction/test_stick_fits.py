@@ -75,13 +75,13 @@ def test_a_click_is_told_wherever_the_stick_stands(template_id: str, click: bool
 
 
 def test_a_tilt_that_looks_like_the_ring_of_a_click_is_none() -> None:
-    ring = '<circle cx="{}" cy="60" r="22" fill="none" stroke="white" stroke-width="5"/>'
+    ring = Picture(svg='<circle cx="60" cy="60" r="22" fill="none" stroke="white" stroke-width="5"/>')
     parts = (
         Static(name="pad", box=(0, 0, 200, 120), picture=Picture(svg='<rect width="200" height="120" fill="#345"/>')),
-        Show(name="click", box=(33, 33, 54, 54), control="left_thumb", picture=Picture(svg=ring.format(60))),
+        Show(name="click", box=(33, 33, 54, 54), control="left_thumb", picture=ring),
         Move(
             name="tilt", box=(33, 33, 54, 54), stick="j_left", picture=Picture(svg=""), travel=(10, 10),
-            off_centre=Picture(svg=ring.format(60)),
+            off_centre=ring,
         ),
     )  # fmt: skip
     template = Template(Scene(id="ring", family="xbox_360", canvas=(200, 120), parts=parts), Path())
