@@ -23,7 +23,7 @@ from extraction.look import measure_limit, measure_look
 from extraction.propose import SUSPECTED, Proposal
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier, clip_box, covered_box, scale_box
-from extraction.relatives import find_families, find_relative
+from extraction.relatives import find_families, find_relative, is_doubtful
 from extraction.spans import (
     FrameAt,
     Track,
@@ -95,17 +95,19 @@ def locate(
     min_inliers: int = 20,
     frame_at: FrameAt | None = None,
     features: Features = SIFT,
+    closer: Features | None = None,
 ) -> Found:
     """Find the overlays in frames sampled from one video, (pts_s, (H, W, 3) uint8 RGB), and when they are there.
 
-    All frames are looked at together. Only where some do not show what was found, or nothing was, stretches of them
-    are looked at by themselves. ``frame_at`` gives the video's other frames, to find the times of changes.
+    All frames are looked at together. Only where some do not show what was found, or nothing was, stretches of them are
+    looked at by themselves. ``frame_at`` gives the video's other frames, to find the times of changes. ``closer`` has
+    the last word on a find of which little is seen.
     """
     if not frames:
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
     samples = _Samples.of(frames)
     for still in look_for_still(list(samples.pictures), samples.median, features):
-        good, judged = _find_all(still, templates, samples.median, min_inliers, features)
+        good, judged = _find_all(still, templates, samples.median, min_inliers, features, closer)
         if good:
             break
     everywhere = np.ones(len(frames), bool)
@@ -113,7 +115,7 @@ def locate(
     seen_before: set[tuple[int, int]] = set()
     while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
         seen_before.update(left)
-        for found_in, fit in _find_in_parts(samples.pictures, left, templates, min_inliers, features):
+        for found_in, fit in _find_in_parts(samples.pictures, left, templates, min_inliers, features, closer):
             new = samples.follow(fit, found_in)
             # A few frames may resemble a template by chance; all frames that look like them seldom do.
             pooled = fit_again(fit.template, fit.drawn, fit.affine, samples.median_where(new.alike), features)
@@ -206,6 +208,7 @@ def _find_in_parts(
     templates: Mapping[str, Template],
     min_inliers: int,
     features: Features,
+    closer: Features | None,
 ) -> Iterator[tuple[np.ndarray, Fit]]:
     """The overlays in the medians of parts, (first, end) each, of T pictures: (T,) bool, the part, and the fit."""
     medians = [median_of(pictures[first:end]) for first, end in parts]
@@ -214,12 +217,17 @@ def _find_in_parts(
     for (first, end), median, still in zip(parts, medians, stills, strict=True):
         found_in = np.zeros(len(pictures), bool)
         found_in[first:end] = True
-        for fit in _find_all(still, templates, median, min_inliers, features)[0]:
+        for fit in _find_all(still, templates, median, min_inliers, features, closer)[0]:
             yield found_in, fit
 
 
 def _find_all(
-    still: Keypoints, templates: Mapping[str, Template], median: np.ndarray, min_inliers: int, features: Features
+    still: Keypoints,
+    templates: Mapping[str, Template],
+    median: np.ndarray,
+    min_inliers: int,
+    features: Features,
+    closer: Features | None,
 ) -> tuple[list[Fit], list[Fit]]:
     """The overlays that one picture shows, each in a place of its own, and all fits that were judged.
 
@@ -238,8 +246,10 @@ def _find_all(
                 break
         else:
             break
-        found.append(likest(good, median))
-        free = ~covers(found[-1], still.points)
+        best = likest(good, median)
+        if closer is None or not is_doubtful(best, templates, median, closer):
+            found.append(best)
+        free = ~covers(best, still.points)
         sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not find_candidates(votes, sure, SURE_VOTES):
             break
@@ -259,4 +269,6 @@ def _explain(fits: Sequence[Fit], min_inliers: int) -> str:
     if not fits:
         return "no template matched anything that stands still"
     best = max(fits, key=lambda fit: fit.inliers)
+    if best.inliers >= min_inliers:
+        return f"the best candidate, {best.template.id}, does not look enough like what is there"
     return f"the best candidate, {best.template.id}, has {best.inliers} of {min_inliers} inliers"

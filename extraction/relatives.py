@@ -27,6 +27,7 @@ from templates.scene import Box
 NEAR_AROUND: Final = 1.6  # times the box: what is looked at near it
 NEAR_SHAPE: Final = 0.75  # height by width of that
 SEEN: Final = 0.3  # of the corners of a drawing, or of all of its family's together
+SURELY_LIKE: Final = 0.9  # correlation from which a drawing is not doubted, however little is seen of it
 SAME_PLACE: Final = 0.6  # IoU with the box near which it was looked for
 SURELY_THERE: Final = 0.8  # of such an outline's agreement, that was there before; what is nearly there is in doubt
 CLEAR: Final = 0.64  # of the outline of a drawing that only resembles what is there: of it, that lies on edges
@@ -59,21 +60,24 @@ def find_families(
     judged: list[Fit] = []
     for proposal in proposals:
         box = scale_box(proposal.box_xywh, shrink)
-        votes = vote(_look_near(median, box, features), templates, features)
-        if votes is None:
-            continue
-        fits = fit_candidates(find_candidates(votes, votes.similarity > features.likeness, 1), median, features)
+        fits = _fit_near(box, templates, median, features)
         judged += fits
-        parts: dict[str, list[float]] = {}
-        for fit in fits:
-            parts.setdefault(fit.template.family, []).append(fit.part)
+        parts = _parts_of(fits)
         for family, mine in parts.items():
             if (seen := sum(mine)) >= SEEN:
-                outdone = any(sum(other) > seen and max(other) > max(mine) for other in parts.values())
                 alike = tuple(fit for fit in fits if fit.template.family == family)
                 named = replace(proposal, family=family, family_score=max(mine))
-                families.append(Family(named, box, alike, seen, outdone))
+                families.append(Family(named, box, alike, seen, _is_outdone(mine, parts)))
     return sorted(families, key=lambda family: -family.seen), judged
+
+
+def is_doubtful(fit: Fit, templates: Mapping[str, Template], median: np.ndarray, features: Features) -> bool:
+    """Whether a fit of which little was seen is outdone by another family, where it is looked at closely."""
+    if fit.part >= SEEN or fit.likeness >= SURELY_LIKE:
+        return False
+    box = (*fit.affine[:, 2], *(np.diag(fit.affine[:, :2]) * fit.template.scene.canvas))
+    parts = _parts_of(_fit_near(box, templates, median, features))
+    return _is_outdone(parts.get(fit.template.family, [0.0]), parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +117,27 @@ def find_relative(families: Sequence[Family], median: np.ndarray, min_inliers: i
     if not outline.was_there or window != outline.box_xywh:
         return Relative(best, window, other_body=not outline.was_there)
     return Relative(best) if outline.before >= SURELY_THERE * outline.agreement else None
+
+
+def _fit_near(box: Box, templates: Mapping[str, Template], median: np.ndarray, features: Features) -> list[Fit]:
+    """The drawings that fit in and around a box of a median."""
+    votes = vote(_look_near(median, box, features), templates, features)
+    if votes is None:
+        return []
+    return fit_candidates(find_candidates(votes, votes.similarity > features.likeness, 1), median, features)
+
+
+def _parts_of(fits: Sequence[Fit]) -> dict[str, list[float]]:
+    """By family, how much is seen of each of its drawings."""
+    parts: dict[str, list[float]] = {}
+    for fit in fits:
+        parts.setdefault(fit.template.family, []).append(fit.part)
+    return parts
+
+
+def _is_outdone(mine: Sequence[float], parts: Mapping[str, Sequence[float]]) -> bool:
+    """Whether more is seen of another family, altogether and of one drawing."""
+    return any(sum(other) > sum(mine) and max(other) > max(mine) for other in parts.values())
 
 
 def _look_near(median: np.ndarray, box: Box, features: Features) -> Keypoints:

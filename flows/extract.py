@@ -55,24 +55,37 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
 def look_for_overlay(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
     """Where the overlay is in a video, or why nowhere; SourceError where the video cannot be read.
 
-    SIFT looks for it all over the frames; where it finds nothing, XFeat does near the places that look like a pad. The
-    detail names the drawings that what was found only resembles. Where no template is found and something looks much
-    like a pad, it says where, for a person to confirm.
+    SIFT looks for it all over the frames. Where it finds nothing, or little of a drawing while XFeat sees more of
+    another family there, XFeat looks near the places that look like a pad. The detail names the drawings that what was
+    found only resembles. Where no template is found and something looks much like a pad, it says where, for a person to
+    confirm.
     """
     with ThreadPoolExecutor(1) as pool:
         # Made once for all videos, while the first is sampled.
         pool.submit(index_of, tuple(templates.values()), SIFT)
         samples = sample_frames(path, options.sample_frames)
-    found = look_all_over(path, samples, templates, options)
+    return look_in(path, samples, templates, options)
+
+
+def look_in(path: Path, samples: Samples, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
+    """``look_for_overlay`` in the frames that were sampled from a video."""
+    found = look_all_over(path, samples, templates, options, closer=open_xfeat())
     return _named(found if found.placements else look_closer(path, samples, found, templates, options))
 
 
 def look_all_over(
-    path: Path, samples: Samples, templates: Mapping[str, Template], options: ExtractOptions, features: Features = SIFT
+    path: Path,
+    samples: Samples,
+    templates: Mapping[str, Template],
+    options: ExtractOptions,
+    features: Features = SIFT,
+    closer: Features | None = None,
 ) -> Found:
-    """What one kind of features finds in the frames that were sampled from a video."""
+    """What one kind of features finds in the frames that were sampled from a video; see ``locate``."""
     frame_at = partial(read_frame_at, path)
-    return locate(samples, templates, min_inliers=options.min_inliers, frame_at=frame_at, features=features)
+    return locate(
+        samples, templates, min_inliers=options.min_inliers, frame_at=frame_at, features=features, closer=closer
+    )
 
 
 def look_closer(

@@ -2,8 +2,9 @@
 
 A case is a folder with ``case.json``, see ``benchmark.Case``, and ``video.mp4``; it needs no log. An overlay is found
 where a placement has an IoU of at least MIN_IOU with one of its boxes, and the right family. Whatever else is placed is
-false. It is looked for by SIFT alone, by XFeat alone, and as the commands do: where SIFT finds nothing by XFeat, near
-what looks like a pad. What was found in a case can be kept, so that a run that was killed goes on where it was.
+false. It is looked for by SIFT alone, by XFeat alone, and as the commands do, by both: see
+``flows.extract.look_for_overlay``. What was found in a case can be kept, so that a run that was killed goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from extraction.records import SourceError
 from extraction.video import sample_frames
 from extraction.xfeat import open_xfeat
 from flows.benchmark import Case, Failure, read_about
-from flows.extract import describe_found, look_all_over, look_closer
+from flows.extract import describe_found, look_all_over, look_in
 from templates.catalogue import Template
 
 MIN_IOU: Final = 0.9
@@ -145,12 +146,12 @@ def run_localisation(
 
 
 def _look_each_way(folder: Path, templates: Mapping[str, Template], options: ExtractOptions) -> list[Finding]:
-    """One case by all FEATURES. Its frames are sampled once, and what SIFT finds is what both find."""
+    """One case by all FEATURES. Its frames are sampled once."""
     case, video = read_about(folder), folder / "video.mp4"
     samples = sample_frames(video, options.sample_frames)
     by_sift = look_all_over(video, samples, templates, options)
     by_xfeat = look_all_over(video, samples, templates, options, open_xfeat())
-    by_both = by_sift if by_sift.placements else look_closer(video, samples, by_sift, templates, options)
+    by_both = look_in(video, samples, templates, options)
     each = ((SIFT_ALONE, by_sift), (XFEAT_ALONE, by_xfeat), (BOTH, by_both))
     return [judge(case, describe_found(video, found), name) for name, found in each]
 

@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from extraction.features import SIFT, Features, look_at
+from extraction.features import SIFT, Features, look_at, median_of
+from extraction.fits import Fit
 from extraction.locate import Found, locate, locate_near, place_by_hand
 from extraction.look import COMPARED_WIDTH, LEAST_OPACITY
 from extraction.outline import Outline
 from extraction.propose import Proposal
 from extraction.records import Reason, SourceError
+from extraction.relatives import is_doubtful
 from extraction.video import sample_frames
 from extraction.votes import find_candidates, vote
 from extraction.xfeat import open_xfeat
@@ -192,6 +194,40 @@ def test_a_closer_look_at_a_game_finds_nothing_and_suspects_what_looks_much_like
     found = find_near(moving_game(10), (100, 100, 300, 200), (900, 400, 150, 110), score=score)
     assert (found.placements, found.reason) == ((), reason)
     assert ("--box 100,100,300,200 --family snes" in found.detail) == (reason is Reason.UNKNOWN_SKIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "likeness", "doubtful"),
+    [
+        ("xbox_360/dark", 0.1, 0.7, True),
+        ("xbox_360/dark", 0.4, 0.7, False),
+        ("xbox_360/dark", 0.1, 0.95, False),
+        ("dualsense/own", 0.1, 0.7, False),
+    ],
+)
+def test_a_find_of_which_little_is_seen_is_doubted_if_more_is_seen_of_another_family(
+    name: str, part: float, likeness: float, doubtful: bool
+) -> None:
+    frames = moving_game(10)
+    for frame in frames:
+        put(frame, library()["dualsense/own"], 900, 500, 230)
+    template = library()[name]
+    scale = 230 / template.scene.canvas[0]
+    nothing = look_at(np.zeros((64, 64, 3), np.uint8), 1)
+    fit = Fit(template, nothing, np.array([[scale, 0, 900], [0, scale, 500]]), 30, part, likeness)
+    assert is_doubtful(fit, templates(), median_of(np.stack(frames)), open_xfeat()) == doubtful
+
+
+def test_a_find_that_the_closer_look_doubts_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("extraction.locate.is_doubtful", lambda fit, *_: asked.append(fit.template.id) or True)
+    frames = moving_game(10)
+    for frame in frames:
+        put(frame, library()["dualsense/own"], 900, 500, 230)
+    sampled = [(float(i), frame) for i, frame in enumerate(frames)]
+    assert locate(sampled, templates(), closer=open_xfeat()).reason is Reason.NO_OVERLAY
+    assert "dualsense/own" in asked
+    assert locate(sampled, templates()).placements
 
 
 BODY, ELSEWHERE = (905, 490, 240, 150), (1100, 560, 150, 100)
