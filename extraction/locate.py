@@ -48,12 +48,23 @@ AT_ONCE: Final = 6  # candidates that are judged together: a good one ends it
 class Found:
     """What was found in one video. ``reason`` is set exactly when there is no placement.
 
-    detail: explains it; or what is known of the placements beside where they are.
+    detail: explains it; or what is known of the placements beside where they are. doubted: ids of templates that a
+    closer look at where they fitted refused.
     """
 
     placements: tuple[Placement, ...]
     reason: Reason | None
     detail: str
+    doubted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """What one picture shows: overlays, each in a place of its own, those that a closer look doubts, and all judged."""
+
+    overlays: list[Fit]
+    doubted: list[Fit]
+    judged: list[Fit]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,25 +118,28 @@ def locate(
         return Found((), Reason.NO_FRAMES, "no frame could be decoded")
     samples = _Samples.of(frames)
     for still in look_for_still(list(samples.pictures), samples.median, features):
-        good, judged = _find_all(still, templates, samples.median, min_inliers, features, closer)
-        if good:
+        shown = _find_all(still, templates, samples.median, min_inliers, features, closer)
+        if shown.overlays:
             break
     everywhere = np.ones(len(frames), bool)
-    tracks = [samples.follow(fit, everywhere) for fit in good]
+    tracks = [samples.follow(fit, everywhere) for fit in shown.overlays]
+    doubted = [fit.template.id for fit in shown.doubted]
     seen_before: set[tuple[int, int]] = set()
     while left := [part for part in find_unexplained(tracks, len(frames)) if part not in seen_before]:
         seen_before.update(left)
-        for found_in, fit in _find_in_parts(samples.pictures, left, templates, min_inliers, features, closer):
-            new = samples.follow(fit, found_in)
-            # A few frames may resemble a template by chance; all frames that look like them seldom do.
-            pooled = fit_again(fit.template, fit.drawn, fit.affine, samples.median_where(new.alike), features)
-            if pooled is not None and is_good(pooled, min_inliers):
-                tracks = join_track(tracks, replace(new, inliers=pooled.inliers), samples.rgbs)
+        for found_in, in_part in _find_in_parts(samples.pictures, left, templates, min_inliers, features, closer):
+            doubted += [fit.template.id for fit in in_part.doubted]
+            for fit in in_part.overlays:
+                new = samples.follow(fit, found_in)
+                # A few frames may resemble a template by chance; all frames that look like them seldom do.
+                pooled = fit_again(fit.template, fit.drawn, fit.affine, samples.median_where(new.alike), features)
+                if pooled is not None and is_good(pooled, min_inliers):
+                    tracks = join_track(tracks, replace(new, inliers=pooled.inliers), samples.rgbs)
     tracks = settle_overlaps(tracks)
     if not tracks:
-        return Found((), Reason.NO_OVERLAY, _explain(judged, min_inliers))
+        return Found((), Reason.NO_OVERLAY, _explain(shown.judged, min_inliers), tuple(doubted))
     whole = [_placement_of(track, samples, templates) for track in tracks]
-    return Found(_in_time(whole, tracks, samples.times_s, frame_at), None, "")
+    return Found(_in_time(whole, tracks, samples.times_s, frame_at), None, "", tuple(doubted))
 
 
 def locate_near(
@@ -209,16 +223,15 @@ def _find_in_parts(
     min_inliers: int,
     features: Features,
     closer: Features | None,
-) -> Iterator[tuple[np.ndarray, Fit]]:
-    """The overlays in the medians of parts, (first, end) each, of T pictures: (T,) bool, the part, and the fit."""
+) -> Iterator[tuple[np.ndarray, _Shown]]:
+    """What the medians of parts, (first, end) each, of T pictures show: (T,) bool, the part, and that."""
     medians = [median_of(pictures[first:end]) for first, end in parts]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stills = list(pool.map(lambda median: look_at(median, KEPT_PER_PART, features), medians))
     for (first, end), median, still in zip(parts, medians, stills, strict=True):
         found_in = np.zeros(len(pictures), bool)
         found_in[first:end] = True
-        for fit in _find_all(still, templates, median, min_inliers, features, closer)[0]:
-            yield found_in, fit
+        yield found_in, _find_all(still, templates, median, min_inliers, features, closer)
 
 
 def _find_all(
@@ -228,33 +241,32 @@ def _find_all(
     min_inliers: int,
     features: Features,
     closer: Features | None,
-) -> tuple[list[Fit], list[Fit]]:
-    """The overlays that one picture shows, each in a place of its own, and all fits that were judged.
+) -> _Shown:
+    """The overlays that one picture shows.
 
     What lies beside an overlay that was found votes again only where its surest matches agree: two pads at once are
     rare.
     """
-    found: list[Fit] = []
-    judged: list[Fit] = []
+    shown = _Shown([], [], [])
     while (votes := vote(still, templates, features)) is not None:
         candidates = find_candidates(votes, votes.similarity > features.likeness, 1)
         good: list[Fit] = []
         for first in range(0, len(candidates), AT_ONCE):
             fits = fit_candidates(candidates[first : first + AT_ONCE], median, features)
-            judged += fits
+            shown.judged.extend(fits)
             if good := [fit for fit in fits if is_good(fit, min_inliers)]:
                 break
         else:
             break
         best = likest(good, median)
-        if closer is None or not is_doubtful(best, templates, median, closer):
-            found.append(best)
+        doubt = closer is not None and is_doubtful(best, templates, median, closer)
+        (shown.doubted if doubt else shown.overlays).append(best)
         free = ~covers(best, still.points)
         sure = free[votes.nearest] & (votes.similarity > features.sure)
         if not find_candidates(votes, sure, SURE_VOTES):
             break
         still = still[free]
-    return found, judged
+    return shown
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:

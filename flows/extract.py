@@ -64,11 +64,6 @@ def look_for_overlay(path: Path, templates: Mapping[str, Template], options: Ext
         # Made once for all videos, while the first is sampled.
         pool.submit(index_of, tuple(templates.values()), SIFT)
         samples = sample_frames(path, options.sample_frames)
-    return look_in(path, samples, templates, options)
-
-
-def look_in(path: Path, samples: Samples, templates: Mapping[str, Template], options: ExtractOptions) -> Found:
-    """``look_for_overlay`` in the frames that were sampled from a video."""
     found = look_all_over(path, samples, templates, options, closer=open_xfeat())
     return _named(found if found.placements else look_closer(path, samples, found, templates, options))
 

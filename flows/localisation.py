@@ -28,7 +28,7 @@ from extraction.records import SourceError
 from extraction.video import sample_frames
 from extraction.xfeat import open_xfeat
 from flows.benchmark import Case, Failure, read_about
-from flows.extract import describe_found, look_all_over, look_in
+from flows.extract import describe_found, look_all_over, look_closer
 from templates.catalogue import Template
 
 MIN_IOU: Final = 0.9
@@ -146,12 +146,13 @@ def run_localisation(
 
 
 def _look_each_way(folder: Path, templates: Mapping[str, Template], options: ExtractOptions) -> list[Finding]:
-    """One case by all FEATURES. Its frames are sampled once."""
+    """One case by all FEATURES. Its frames are sampled once, and what nothing doubts is what SIFT alone finds."""
     case, video = read_about(folder), folder / "video.mp4"
     samples = sample_frames(video, options.sample_frames)
-    by_sift = look_all_over(video, samples, templates, options)
+    from_afar = look_all_over(video, samples, templates, options, closer=open_xfeat())
+    by_sift = look_all_over(video, samples, templates, options) if from_afar.doubted else from_afar
     by_xfeat = look_all_over(video, samples, templates, options, open_xfeat())
-    by_both = look_in(video, samples, templates, options)
+    by_both = from_afar if from_afar.placements else look_closer(video, samples, from_afar, templates, options)
     each = ((SIFT_ALONE, by_sift), (XFEAT_ALONE, by_xfeat), (BOTH, by_both))
     return [judge(case, describe_found(video, found), name) for name, found in each]
 

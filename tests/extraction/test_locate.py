@@ -225,8 +225,9 @@ def test_a_find_that_the_closer_look_doubts_is_none(monkeypatch: pytest.MonkeyPa
     for frame in frames:
         put(frame, library()["dualsense/own"], 900, 500, 230)
     sampled = [(float(i), frame) for i, frame in enumerate(frames)]
-    assert locate(sampled, templates(), closer=open_xfeat()).reason is Reason.NO_OVERLAY
-    assert "dualsense/own" in asked
+    found = locate(sampled, templates(), closer=open_xfeat())
+    assert found.reason is Reason.NO_OVERLAY
+    assert set(found.doubted) == set(asked) == {"dualsense/own"}
     assert locate(sampled, templates()).placements
 
 
