@@ -271,16 +271,17 @@ class _Job:
         known = shown_by(self.placements)[raw.place]
         logits = raw.logits.astype(np.float32)
         for rows in raw.rows_by_place():
-            logits[rows] += clear_presses(raw.gone[rows])
-        held = decide_buttons(logits, known[:, : len(BUTTONS)])
+            logits[rows] += clear_presses(raw.gone[rows], raw.residual[rows])
+        held = decide_buttons(logits, known[:, : len(BUTTONS)], drawn=~np.isnan(raw.gone).all(0))
+        sticks = apply_calibration(raw.sticks, calibration)
         labels = Labels(
             frame_index=np.arange(len(raw.pts_s)),
             pts_s=raw.pts_s,
             covered=raw.place >= 0,
             known=known,
             buttons=held,
-            sticks=apply_calibration(raw.sticks, calibration),
-            confidence=score_confidence(logits, held, raw.certainty, known),
+            sticks=sticks,
+            confidence=score_confidence(logits, held, raw.certainty, sticks, known),
         )
         return labels, calibration
 

@@ -51,7 +51,7 @@ class Gathered:
 
     pts_s: (T,) float64. place: (T,) int16 index of the placement, -1 for none. logits: (T, 17) float16.
     sticks: (T, 2, 2) float32, not calibrated, NaN where unknown. certainty: (T, 2) float16, of the sticks.
-    gone: (T, 17) float16, as in ``Readings``.
+    gone, residual: (T, 17) float16, as in ``Readings``.
     agreement: (T,) float32 with the rest picture.
     jpeg_bytes: (T,) int64 length of each frame in the spool, in order; all 0 without frames.
     """
@@ -62,6 +62,7 @@ class Gathered:
     sticks: np.ndarray
     certainty: np.ndarray
     gone: np.ndarray
+    residual: np.ndarray
     agreement: np.ndarray
     jpeg_bytes: np.ndarray
 
@@ -196,6 +197,7 @@ def _read_batch(readers: Sequence[PlacedReader], batch: _Batch) -> Readings:
             np.zeros((length, 2, SIDE, SIDE), np.float32),
             np.full((length, 2, SIDE, SIDE), np.nan, np.float32),
             np.full((length, len(BUTTONS)), np.nan, np.float32),
+            np.zeros((length, len(BUTTONS)), np.float32),
             np.zeros(length, np.float32),
         )
     before = batch.crops[0] if batch.before is None else batch.before
@@ -228,6 +230,7 @@ def _decide(
         sticks=np.where(known_sticks[:, :, None], place, np.float32(np.nan)),
         certainty=certainty.astype(np.float16),
         gone=readings.gone.astype(np.float16),
+        residual=readings.residual.astype(np.float16),
         agreement=readings.agreement,
         jpeg_bytes=jpeg_bytes,
     )

@@ -24,11 +24,14 @@ MIN_REST_FRAMES: Final = 10
 # Where no axis exceeds this, sticks were hardly used: dividing would turn noise into actions.
 MIN_SCALE: Final = 0.3
 
-SWITCH: Final = 1.0  # logits that a press or a release must outweigh
+SWITCH: Final = 1.0  # logits that a press or a release must outweigh ...
+UNDRAWN_SWITCH: Final = 2.0  # ... of a button that no picture shows pressed: the game is in what is seen of it
 
-# Controls err together, and a network is surer than it should be: Platt's scaling of the product's log odds, fitted
-# to the evaluation clips whose drawings training sees (`python -m flows.confidence`).
-CONFIDENCE_SLOPE, CONFIDENCE_SHIFT = 0.94, 1.84
+# Controls err together, a network is surer than it should be, and an encoder shows a move late: Platt's scaling of the
+# product's log odds, less what sticks that move on cost, fitted to the evaluation clips whose drawings training sees
+# (`python -m flows.confidence`).
+CONFIDENCE_SLOPE, CONFIDENCE_MOVE, CONFIDENCE_SHIFT = 0.53, -2.14, 2.35
+LATE_FRAMES: Final = 2  # that a move may be shown late
 
 # A d-pad cannot be pressed on opposite sides.
 OPPOSITES: Final = (("dpad_up", "dpad_down"), ("dpad_left", "dpad_right"))
@@ -85,19 +88,20 @@ def apply_calibration(sticks: np.ndarray, calibration: Calibration) -> np.ndarra
     return np.asarray(np.clip(centred, -1.0, 1.0), np.float32)
 
 
-def decide_buttons(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
+def decide_buttons(logits: np.ndarray, known: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Which buttons are held in a whole video: (T, 17) bool, False where unknown.
 
-    logits: (T, 17), positive means held. known: (T, 17) bool. The likeliest course of events (Viterbi): every
-    press and release costs ``SWITCH``, so that one doubtful frame does not make a press and a certain one does, and
-    no begin is moved. Of two opposite d-pad directions one is held at most.
+    logits: (T, 17), positive means held. known: (T, 17) bool. drawn: (17,) bool, of which a picture shows them pressed.
+    The likeliest course of events (Viterbi): every press and release costs ``SWITCH``, so that one doubtful frame does
+    not make a press and a certain one does, and no begin is moved. Of two opposite d-pad directions one is held at
+    most.
     """
     alone = [i for i in range(len(BUTTONS)) if not any(BUTTONS[i] in pair for pair in OPPOSITES)]
     rivals = np.array([*([BUTTON_INDEX[name] for name in pair] for pair in OPPOSITES), *([i, i] for i in alone)])
     gains = np.zeros((len(logits), len(rivals), 3), np.float32)  # of holding nothing, the first, the second
     gains[..., 1:] = np.where(known, logits, 0)[:, rivals]
     gains[:, len(OPPOSITES) :, 2] = -np.inf
-    course = _likeliest_course(gains)
+    course = _likeliest_course(gains, np.where(drawn, SWITCH, UNDRAWN_SWITCH)[rivals].max(1).astype(np.float32))
     held = np.zeros(logits.shape, bool)
     for position, (first, second) in enumerate(rivals):
         held[:, second] |= course[:, position] == 2
@@ -106,15 +110,15 @@ def decide_buttons(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
     return held
 
 
-def _likeliest_course(gains: np.ndarray) -> np.ndarray:
-    """(T, K, S) gain of each of S states of K variables -> (T, K) the states that gain most, changes paid."""
+def _likeliest_course(gains: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """(T, K, S) gain of each of S states of K variables -> (T, K) the states that gain most, changes (K,) paid."""
     length, count, states = gains.shape
     came_from = np.empty(gains.shape, np.int8)
     stay = np.broadcast_to(np.arange(states, dtype=np.int8), (count, states))
     total = np.zeros((count, states), np.float32)
     for t in range(length):
         best = total.argmax(1)[:, None]
-        changed = np.take_along_axis(total, best, 1) - SWITCH
+        changed = np.take_along_axis(total, best, 1) - price[:, None]
         came_from[t] = np.where(changed > total, best, stay)
         total = np.maximum(total, changed) + gains[t]
         total -= total.max(1, keepdims=True)  # only differences count; sums over hours would lose them
@@ -127,19 +131,29 @@ def _likeliest_course(gains: np.ndarray) -> np.ndarray:
 
 
 def score_confidence(
-    logits: np.ndarray, held: np.ndarray, stick_certainty: np.ndarray, known: np.ndarray
+    logits: np.ndarray, held: np.ndarray, stick_certainty: np.ndarray, sticks: np.ndarray, known: np.ndarray
 ) -> np.ndarray:
-    """How likely everything that is known of a frame is right: (T,) float32 in [0, 1]; 0 where nothing is known.
+    """How likely everything that is known of consecutive frames is right: (T,) float32 in [0, 1]; 0 where nothing is.
 
-    logits, held: (T, 17). stick_certainty: (T, 2) in [0, 1], the probability of a stick's place. known: (T, 19) bool
-    in the order of ``CONTROLS``. The product of the controls' probabilities, brought to scale.
+    logits, held: (T, 17). stick_certainty: (T, 2) in [0, 1], the probability of a stick's place. sticks: (T, 2, 2) in
+    [-1, 1], NaN where unknown. known: (T, 19) bool in the order of ``CONTROLS``. The product of the controls'
+    probabilities, brought to scale.
     """
     for_it = np.where(held, logits, -logits).astype(np.float64)
     certainty = np.log(stick_certainty.astype(np.float64).clip(1e-6, 1))
     likelihood = np.where(known, np.concatenate([-np.logaddexp(0, -for_it), certainty], axis=1), 0.0).sum(1)
     odds = likelihood - np.log(-np.expm1(likelihood - 1e-6))
-    confidence = 1 / (1 + np.exp(-(CONFIDENCE_SLOPE * odds + CONFIDENCE_SHIFT)))
-    return np.where(known.any(1), confidence, 0.0).astype(np.float32)
+    scaled = CONFIDENCE_SLOPE * odds + CONFIDENCE_MOVE * moves_on(sticks) + CONFIDENCE_SHIFT
+    return np.where(known.any(1), 1 / (1 + np.exp(-scaled)), 0.0).astype(np.float32)
+
+
+def moves_on(sticks: np.ndarray) -> np.ndarray:
+    """How far, along either axis, a stick goes in the frames that a move may be shown late: (T, 2, 2) -> (T,)."""
+    moved = np.zeros(len(sticks))
+    for ahead in range(1, LATE_FRAMES + 1):
+        way = np.nan_to_num(np.abs(sticks[ahead:] - sticks[:-ahead])).reshape(-1, 4).max(1)
+        moved[:-ahead] = np.maximum(moved[:-ahead], way)
+    return moved
 
 
 def find_rest(places: np.ndarray) -> np.ndarray | None:

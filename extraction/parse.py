@@ -125,14 +125,15 @@ class PlacedParser:
         """N + 1 crops -> the ``Readings`` of all but the first."""
         panels = np.stack([self._rectifier.panel(crop) for crop in crops])
         frames = self._prepare(panels)
-        gone, (fits, clicked) = self._presses.measure(crops), self._sticks.measure(crops)
+        gone, residual = self._presses.measure(crops)
+        fits, clicked = self._sticks.measure(crops)
         gone[:, THUMBS] = np.where(np.isnan(clicked), gone[:, THUMBS], clicked)
         compared = compare(frames, self._reference, self._rest, torch.from_numpy(gone).to(frames.device))
         frames = torch.cat([frames, compared], 1)
         logits, grids = self._parser.read_run(frames, self._remembered)
         places = sample_places(grids.cpu().numpy(), self._stick_gain) + tell_by_fits(fits[1:], self._sticks.pixels)
         agreement = measure_agreement(panels[1:], self._rest_panel, self._rectifier.whole)
-        return logits.cpu().numpy(), places, fits[1:], gone[1:], agreement
+        return logits.cpu().numpy(), places, fits[1:], gone[1:], residual[1:], agreement
 
     def _prepare(self, panels: np.ndarray) -> Tensor:
         """(N, 88, 108, 3) uint8 panels -> (N, 3, 88, 108) in the template's own colours."""

@@ -28,6 +28,13 @@ AROUND: Final = 0.3  # of a filter's longer side, on every side of it: its surro
 LEAST_AROUND: Final = 0.25  # of as many pixels as the filter has: fewer tell nothing of the game
 FLASH: Final = 1.0  # of the way of a press: a game that cannot move a filter so far does not press it
 ALIKE_COVERED: Final = 0.1  # of a pixel
+HALF: Final = 0.5  # of the way of a press
+
+# A game as bright as a press may take a filter as far, but leaves more that no press explains. In squared presses:
+OTHER: Final = 0.25  # what may be left ...
+OTHER_TIMES: Final = 3.0  # ... and so many times what is usually left where the button seems held
+MOST_LEFT: Final = 100.0  # that is told apart
+OTHER_LOGIT: Final = -20.0  # what the network says of such a frame counts for nothing
 
 # When a filter keeps to two levels so clearly that it needs no second opinion. In parts of the way between them:
 LEVELS: Final = (0.4, 1.2)  # how far apart they may be, in parts of what the template draws
@@ -43,13 +50,31 @@ CLEAR_LOGIT: Final = 4.0  # added to the network's: more than that mostly says w
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Filter:
-    """One button's: the window of the crop that it looks at, its weights (h * w * 3,), and what it says at rest."""
+    """One button's: the window of the crop that it looks at, its weights (h * w * 3,), and what it says at rest.
+
+    where: (h, w) bool, what a press changes. rest, change: (P, 3) float32, of the crop's values, of these P pixels.
+    """
 
     button: int
     rows: slice
     columns: slice
     weights: np.ndarray
     at_rest: float
+    where: np.ndarray
+    rest: np.ndarray
+    change: np.ndarray
+
+    def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """N crops -> (N,) how far the button has gone, and what that leaves unexplained where it seems held."""
+        windows = np.stack([crop[self.rows, self.columns] for crop in crops])
+        gone = windows.reshape(len(crops), -1) @ self.weights - self.at_rest
+        residual = np.zeros(len(crops), np.float32)
+        held = np.flatnonzero(gone > HALF)
+        since = windows[held][:, self.where] - self.rest
+        room = np.square(self.change).sum()
+        along = (since * self.change).sum((1, 2)) / room
+        residual[held] = np.minimum(np.square(since).sum((1, 2)) / room - np.square(along), MOST_LEFT)
+        return gone, residual
 
 
 class PressFilters:
@@ -61,41 +86,58 @@ class PressFilters:
         pictures = torch.from_numpy(_draw_over(template, placement.affine, box_xywh))
         filters = press_filters(template, pictures).permute(0, 2, 3, 1).numpy()
         alpha = pictures[:, 3].numpy()
+        changes = 255 * placement.gain * (pictures[:-1, :3] - pictures[-1, :3]).permute(0, 2, 3, 1).numpy()
         still = ~_stick_windows(template.scene, placement.affine, box_xywh) & ~filters.any((0, 3))
         self._filters = []
         for button, weights in enumerate(filters):
             if weights.any():
                 window = _window_around(weights)
+                where = weights[window].any(2)
                 weights = weights[window] / placement.gain
                 covers = placement.gain * alpha[[-1, button]][:, *window]
                 weights = _against_its_surroundings(weights, covers, still[window]).ravel() / 255
-                at_rest = float(placement.rest[window].ravel() @ weights)
-                self._filters.append(_Filter(button, *window, weights, at_rest))
+                rest = placement.rest[window]
+                at_rest = float(rest.ravel() @ weights)
+                seen = where, rest[where].astype(np.float32), changes[button][window][where]
+                self._filters.append(_Filter(button, *window, weights, at_rest, *seen))
 
-    def measure(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """N crops (h, w, 3) uint8 -> (N, 17) float32: 0 as at rest, 1 all the way, NaN without a filter."""
+    def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """N crops (h, w, 3) uint8 -> (N, 17) float32: 0 as at rest, 1 all the way, NaN without a filter.
+
+        And (N, 17), the squared length of what else has changed there, in that of a press; 0 up to half of the way.
+        """
         gone = np.full((len(crops), len(BUTTONS)), np.nan, np.float32)
+        residual = np.zeros((len(crops), len(BUTTONS)), np.float32)
         for each in self._filters:
-            windows = np.stack([crop[each.rows, each.columns] for crop in crops])
-            gone[:, each.button] = windows.reshape(len(crops), -1) @ each.weights - each.at_rest
-        return gone
+            gone[:, each.button], residual[:, each.button] = each.measure(crops)
+        return gone, residual
 
 
-def clear_presses(gone: np.ndarray) -> np.ndarray:
+def clear_presses(gone: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """What the presses of a whole placement are by how far its buttons have gone: (T, 17) logits, 0 where not clear.
 
-    gone: (T, 17) as in ``Readings``. A game that shines through, a neighbour that lights up and a trigger that fills
-    leave no gap between two levels, and are more than a few frames above one; of these buttons nothing is said.
+    gone, residual: (T, 17) as in ``Readings``. A game that shines through, a neighbour that lights up and a trigger
+    that fills leave no gap between two levels, and are more than a few frames above one; of these buttons nothing is
+    said. What is no press though it seems one is told of all.
     """
     logits = np.zeros(gone.shape, np.float32)
     for button in np.flatnonzero(~np.isnan(gone).any(0)):
         each = gone[:, button].astype(np.float32)
+        other = _is_other(each, residual[:, button].astype(np.float32))
+        each[other] = np.median(each)
         way = _way_between_levels(each)
         if way is None:
             way = _way_from_rest(each)
         if way is not None:
             logits[:, button] = CLEAR_LOGIT * np.clip((way - 0.5) / 0.25, -1, 1)
+        logits[other, button] = OTHER_LOGIT
     return logits
+
+
+def _is_other(gone: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Which of T frames, in which a button seems held, show something else there: (T,) bool."""
+    held = gone > HALF
+    return held & (residual > OTHER + OTHER_TIMES * (np.median(residual[held]) if held.any() else 0.0))
 
 
 def _way_between_levels(gone: np.ndarray) -> np.ndarray | None:

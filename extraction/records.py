@@ -88,6 +88,7 @@ class Readings:
     places: (T, 2, 15, 15) float32, [left, right] x y x x: log likelihood of each of the places of ``course``.
     fits: (T, 2, 15, 15) float32, how badly each stick fits at each of the places; see ``stick_fits``.
     gone: (T, 17) float32, how far each button has gone from released to pressed; NaN where that cannot be told.
+    residual: (T, 17) float32, what else has changed where it seems held, in squared presses; see ``presses``.
     agreement: (T,) float32 in [-1, 1], how far the frame looks like the video's rest picture; see ``presence``.
     """
 
@@ -95,6 +96,7 @@ class Readings:
     places: np.ndarray
     fits: np.ndarray
     gone: np.ndarray
+    residual: np.ndarray
     agreement: np.ndarray
 
     def __post_init__(self) -> None:
@@ -104,6 +106,7 @@ class Readings:
             "places": (length, 2, 15, 15),
             "fits": (length, 2, 15, 15),
             "gone": (length, 17),
+            "residual": (length, 17),
             "agreement": (length,),
         }
         for name, shape in shapes.items():

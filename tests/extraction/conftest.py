@@ -162,7 +162,7 @@ class LampReader:
         places[:, :, SIDE // 2, SIDE // 2] = 1000.0
         fits = np.full((len(crops), 2, SIDE, SIDE), np.nan, np.float32)
         gone = np.full((len(crops), len(BUTTONS)), np.nan, np.float32)
-        return Readings(logits, places, fits, gone, np.ones(len(crops), np.float32))
+        return Readings(logits, places, fits, gone, np.zeros_like(gone), np.ones(len(crops), np.float32))
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,9 @@ def logits_of(**values: float) -> np.ndarray:
     return logits
 
 
+DRAWN = np.ones(len(BUTTONS), bool)
+
+
 @pytest.mark.parametrize(
     ("values", "held"),
     [
@@ -128,28 +131,34 @@ def logits_of(**values: float) -> np.ndarray:
 def test_a_button_is_held_when_its_logit_is_positive_and_that_is_possible(
     values: dict[str, float], held: set[str]
 ) -> None:
-    buttons = decide_buttons(logits_of(**values), np.ones((1, len(BUTTONS)), bool))
+    buttons = decide_buttons(logits_of(**values), np.ones((1, len(BUTTONS)), bool), DRAWN)
     assert {name for name in BUTTONS if buttons[0, BUTTON_INDEX[name]]} == held
 
 
 def test_an_unknown_button_is_never_held_and_never_wins_over_a_known_one() -> None:
     known = np.ones((1, len(BUTTONS)), bool)
     known[0, BUTTON_INDEX["dpad_up"]] = False
-    buttons = decide_buttons(logits_of(dpad_up=9, dpad_down=1), known)
+    buttons = decide_buttons(logits_of(dpad_up=9, dpad_down=1), known, DRAWN)
     assert buttons[0].nonzero()[0].tolist() == [BUTTON_INDEX["dpad_down"]]
 
 
-def course_of(*logits: float) -> list[int]:
+def course_of(*logits: float, drawn: np.ndarray = DRAWN) -> list[int]:
     """Whether south is held, frame by frame."""
     frames = np.full((len(logits), len(BUTTONS)), -5.0, np.float32)
     frames[:, BUTTON_INDEX["south"]] = logits
-    held = decide_buttons(frames, np.ones(frames.shape, bool))
+    held = decide_buttons(frames, np.ones(frames.shape, bool), drawn)
     return held[:, BUTTON_INDEX["south"]].astype(int).tolist()
 
 
 def test_one_doubtful_frame_makes_no_press_and_no_release() -> None:
     assert course_of(-6, -6, 2, -6, -6) == [0, 0, 0, 0, 0]
     assert course_of(6, 6, -2, 6, 6) == [1, 1, 1, 1, 1]
+
+
+def test_a_button_that_no_picture_shows_pressed_must_be_surer() -> None:
+    assert course_of(-6, -6, 3, -6, -6) == [0, 0, 1, 0, 0]
+    assert course_of(-6, -6, 3, -6, -6, drawn=~DRAWN) == [0, 0, 0, 0, 0]
+    assert course_of(-6, -6, 3, 3, -6, drawn=~DRAWN) == [0, 0, 1, 1, 0]
 
 
 def test_one_certain_frame_does() -> None:
@@ -169,7 +178,7 @@ def test_what_lies_hours_back_weighs_nothing() -> None:
 def test_no_course_holds_two_opposites_or_an_unknown_button(seed: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     known = rng.random((50, len(BUTTONS))) < 0.9
-    held = decide_buttons(rng.normal(0, spread, known.shape).astype(np.float32), known)
+    held = decide_buttons(rng.normal(0, spread, known.shape).astype(np.float32), known, DRAWN)
     assert not (held & ~known).any()
     for pair in OPPOSITES:
         assert not held[:, [BUTTON_INDEX[name] for name in pair]].all(1).any()
@@ -179,7 +188,8 @@ def confidence_of(logit: float, certainty: float, known: int = len(CONTROLS), he
     """Of a frame whose first ``known`` controls are known, all buttons held or not with the same logit."""
     mask = np.arange(len(CONTROLS))[None] < known
     logits = np.full((1, len(BUTTONS)), logit, np.float32)
-    return float(score_confidence(logits, np.full(logits.shape, held), np.full((1, 2), certainty), mask)[0])
+    still = np.zeros((1, 2, 2), np.float32)
+    return float(score_confidence(logits, np.full(logits.shape, held), np.full((1, 2), certainty), still, mask)[0])
 
 
 def test_a_frame_is_as_sure_as_all_its_controls_together() -> None:
@@ -195,3 +205,15 @@ def test_a_state_that_its_logit_speaks_against_is_doubtful() -> None:
 
 def test_where_nothing_is_known_nothing_is_sure() -> None:
     assert confidence_of(30, 1.0, known=0) == 0
+
+
+def test_a_stick_that_moves_on_may_have_been_there_before() -> None:
+    known = np.ones((6, len(CONTROLS)), bool)
+    sticks = np.zeros((6, 2, 2), np.float32)
+    sticks[3:, 1, 0] = 1.0
+    sticks[:, 0] = np.nan
+    held = np.zeros((6, len(BUTTONS)), bool)
+    confidence = score_confidence(np.full(held.shape, -6.0, np.float32), held, np.ones((6, 2)), sticks, known)
+    assert confidence[1] == confidence[2] < confidence[0] == confidence[3] == confidence[5]
+    short = score_confidence(np.full((1, 17), -6.0, np.float32), held[:1], np.ones((1, 2)), sticks[:1], known[:1])
+    assert short == confidence[:1]

@@ -39,7 +39,7 @@ def measure(states: States, opacity: float = 1.0, game: int = GREY) -> np.ndarra
     placement, rectifier = place(opacity)
     x, y, w, h = rectifier.box_xywh
     crop = frame_of(states, opacity, game)[y : y + h, x : x + w]
-    return PressFilters(placement, rectifier.box_xywh).measure([crop])[0]
+    return PressFilters(placement, rectifier.box_xywh).measure([crop])[0][0]
 
 
 @pytest.mark.parametrize("opacity", [1.0, 0.5])
@@ -70,7 +70,7 @@ def test_where_no_game_shines_through_what_changes_beside_a_button_presses_nothi
     beside = np.where((at_rest == held).all(2, keepdims=True), at_rest + np.minimum(255 - at_rest, 30), at_rest)
     placement, rectifier = place()
     x, y, w, h = rectifier.box_xywh
-    gone = PressFilters(placement, rectifier.box_xywh).measure([beside[y : y + h, x : x + w]])[0]
+    gone = PressFilters(placement, rectifier.box_xywh).measure([beside[y : y + h, x : x + w]])[0][0]
     assert gone[BUTTON_INDEX["west"]] == pytest.approx(0, abs=0.01)
 
 
@@ -84,7 +84,7 @@ def test_an_overlay_that_the_frame_cuts_off_is_measured_as_far_as_it_goes() -> N
     frame = np.full((240, 320, 3), GREY, np.uint8)
     placement = place_by_hand((-60, TOP, WIDTH, 120), TEMPLATE, [frame])
     x, y, w, h = Rectifier(TEMPLATE.scene, placement.affine, (320, 240)).box_xywh
-    gone = PressFilters(placement, (x, y, w, h)).measure([frame[y : y + h, x : x + w]])[0]
+    gone = PressFilters(placement, (x, y, w, h)).measure([frame[y : y + h, x : x + w]])[0][0]
     assert np.isnan(gone[BUTTON_INDEX["dpad_left"]])
     assert gone[BUTTON_INDEX["south"]] == pytest.approx(0, abs=0.01)
 
@@ -97,8 +97,12 @@ def two_levels(upper: float, noise: float, held: int = 40) -> np.ndarray:
     return gone
 
 
+def clear(gone: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
+    return clear_presses(gone, np.zeros_like(gone) if residual is None else residual)
+
+
 def test_a_press_between_clear_levels_is_told_without_the_network() -> None:
-    logits = clear_presses(two_levels(0.7, 0.05))
+    logits = clear(two_levels(0.7, 0.05))
     held = np.zeros(400, bool)
     held[100:140] = True
     assert np.array_equal(logits[:, 0] > 0, held)
@@ -112,12 +116,12 @@ def test_a_press_between_clear_levels_is_told_without_the_network() -> None:
     ids=["noise bridges the gap", "brighter than the press can be", "too faint"],
 )
 def test_of_levels_that_are_not_clear_nothing_is_said(gone: np.ndarray) -> None:
-    assert not clear_presses(gone).any()
+    assert not clear(gone).any()
 
 
 @pytest.mark.parametrize("held", [0, 3])
 def test_a_button_that_is_hardly_ever_held_is_told_by_the_level_it_keeps_to(held: int) -> None:
-    logits = clear_presses(two_levels(0.9, 0.08, held))[:, 0]
+    logits = clear(two_levels(0.9, 0.08, held))[:, 0]
     assert np.array_equal(np.flatnonzero(logits > 0), 100 + np.arange(held))
     assert np.median(logits) == pytest.approx(-CLEAR_LOGIT)
 
@@ -125,4 +129,33 @@ def test_a_button_that_is_hardly_ever_held_is_told_by_the_level_it_keeps_to(held
 def test_a_trigger_that_fills_has_no_two_levels() -> None:
     gone = two_levels(0.9, 0.03)
     gone[140:160, 0] += np.linspace(0.9, 0, 20)
-    assert not clear_presses(gone).any()
+    assert not clear(gone).any()
+
+
+def test_a_game_that_takes_a_filter_as_far_as_a_press_does_leaves_what_no_press_explains() -> None:
+    """Lines that are filled when they are pressed, over a game that turns white."""
+    placement, rectifier = place()
+    x, y, w, h = rectifier.box_xywh
+    pressed = frame_of(States.all_pressed())
+    changed = np.abs(pressed.astype(np.int16) - frame_of(States.rest())).max(2) > 5
+    other = np.where(changed[..., None], np.uint8(255), frame_of(States.rest()))
+    crops = [frame[y : y + h, x : x + w] for frame in (frame_of(States.rest()), pressed, other)]
+    gone, residual = PressFilters(placement, rectifier.box_xywh).measure(crops)
+    held = gone[1] > 0.5
+    assert held.sum() >= 8
+    assert not residual[0].any()
+    assert (residual[1, held] < 0.05).all()
+    assert (gone[2, held] > 0.5).all()
+    assert (residual[2, held] > 0.15).all()
+
+
+def test_frames_that_show_something_else_are_no_presses_whatever_the_network_says() -> None:
+    gone = two_levels(0.9, 0.03)
+    residual = np.zeros_like(gone)
+    residual[100:140, 0] = 0.02
+    residual[130:140, 0] = 0.6
+    logits = clear(gone, residual)[:, 0]
+    assert (logits[100:130] == CLEAR_LOGIT).all()
+    assert (logits[130:140] < -3 * CLEAR_LOGIT).all()
+    # What is always there is how this press looks over a game.
+    assert (clear(gone, np.full_like(gone, 0.6))[100:140, 0] == CLEAR_LOGIT).all()
