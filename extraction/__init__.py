@@ -42,5 +42,6 @@ regions     a box of a video -> what lights up in it
 matching    what lights up -> which buttons that is, by a family's layout
 layers      frames in which something moves as one -> what it covers, looks like and hides, and where it was
 caps        what moves where a layout has a stick -> its cap, its middle and how far it goes
+borrowed    the caps of sticks that a video does not tell, from the family's drawings
 adopt       a video that shows an unknown skin -> a template
 """

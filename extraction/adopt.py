@@ -17,7 +17,8 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from extraction.caps import find_caps
+from extraction.borrowed import borrow_caps
+from extraction.caps import Cap, find_caps
 from extraction.extract import make_video_id
 from extraction.layout import fit_layout, measure_activity, read_crops
 from extraction.matching import Matched, buttons_in_place
@@ -81,9 +82,11 @@ def adopt(
     template: Template,
     moves: Mapping[str, tuple[float, float]] | None = None,
     affine: np.ndarray | None = None,
+    relatives: Sequence[Template] = (),
 ) -> Adopted:
     """Make a template of the overlay in a box of a video; ``template`` lends its family's layout.
 
+    relatives: drawings of its family, one of which lends its sticks' caps where the video does not tell any.
     moves: by control, how far (x, y in pixels of the box) a person wants it from where it was fitted.
     affine: (2, 3) canvas of ``template`` -> pixels of the frame, where keypoints tell it: the layout is not fitted.
     SourceError where the video cannot be read, the box leaves the frame or nothing in it moves.
@@ -96,7 +99,7 @@ def adopt(
     for control, by in (moves or {}).items():
         matched = _moved(matched, regions, control, by)
     id = slug(f"from-video-{make_video_id(path)}")
-    return _Maker(id, template, crops, rest, find_game(crops, rest), matched.boxes, matched.regions).make()
+    return _Maker(id, template, relatives, crops, rest, find_game(crops, rest), matched.boxes, matched.regions).make()
 
 
 def _moved(matched: Matched, regions: Sequence[Region], control: str, by: tuple[float, float]) -> Matched:
@@ -125,6 +128,7 @@ class _Maker:
 
     id: str
     template: Template
+    relatives: Sequence[Template]
     crops: np.ndarray
     rest: np.ndarray
     game: np.ndarray
@@ -136,7 +140,9 @@ class _Maker:
         pressed, caps, tilted, clicked, behind = (np.zeros((height, width, 4), np.uint8) for _ in range(5))
         parts: list[Part] = [Static(name="rest", box=(0, 0, width, height), picture=Picture(file=REST))]
         notes = [f"made from {len(self.crops)} frames, with the layout of {self.template.family}"]
-        sticks = self._sticks(caps, tilted, clicked, behind)
+        found, note = self._caps()
+        notes += [note] * bool(note)
+        sticks = self._sticks(found, caps, tilted, clicked, behind)
         for control, region in self._places().items():
             lit = self.lit.get(control)
             if lit is None or lit.apart < CLEAR:
@@ -149,8 +155,6 @@ class _Maker:
             pressed[y : y + h, x : x + w] = np.dstack([look, np.full((h, w), 255)]).astype(np.uint8)
             picture = Picture(file=PRESSED, region=region)
             parts.append(Show(name=control, control=control, box=region, picture=picture))
-        if not sticks and self.template.scene.sticks:
-            notes.append("the sticks are not told from the game behind them; they are left out")
         clicks = {THUMB_OF[part.stick] for part in sticks if part.pressed is not None}
         for name in self.boxes.keys() - self._places() - clicks - set(STICKS):
             if (reach := self._inside(self.boxes[name])) is not None:
@@ -179,12 +183,30 @@ class _Maker:
         x1, y1 = min(round(box[0] + box[2]), width), min(round(box[1] + box[3]), height)
         return (x0, y0, x1 - x0, y1 - y0) if min(x1 - x0, y1 - y0) >= 3 else None
 
-    def _sticks(self, caps: np.ndarray, tilted: np.ndarray, clicked: np.ndarray, behind: np.ndarray) -> list[Move]:
-        """The moving sticks; their looks and what they hide are painted into the pictures, (h, w, 4) uint8."""
+    def _caps(self) -> tuple[dict[str, Cap], str]:
+        """The sticks' caps, of those that have one, and what is to be noted of them."""
         boxes = {name: self.boxes[name] for name in self.template.scene.sticks}
         buttons = [self.lit[name].box for name in self._places() if name in self.lit]
+        if not boxes:
+            return {}, ""
+        if caps := find_caps(self.crops, self.rest, boxes, buttons, self.game):
+            return caps, ""
+        unclear = "the sticks are not told from the game behind them"
+        if (borrowed := borrow_caps(self.crops, boxes, self.relatives)) is None:
+            return {}, f"{unclear}; they are left out"
+        return borrowed.caps, f"{unclear}; they wear the caps of {borrowed.drawing.id}"
+
+    def _sticks(
+        self,
+        found: Mapping[str, Cap],
+        caps: np.ndarray,
+        tilted: np.ndarray,
+        clicked: np.ndarray,
+        behind: np.ndarray,
+    ) -> list[Move]:
+        """The moving sticks; their looks and what they hide are painted into the pictures, (h, w, 4) uint8."""
         parts: list[Move] = []
-        for name, cap in find_caps(self.crops, self.rest, boxes, buttons, self.game).items():
+        for name, cap in found.items():
             side = cap.side
             x, y = (round(at - side / 2) for at in cap.middle)
             region = self._inside((x, y, side, side))

@@ -192,7 +192,7 @@ def _tile(control: str) -> tuple[slice, slice]:
 def _fit(reference: Reference, scene: Scene, raster: Raster, stick: str) -> StickFit:
     """How to find a stick that is drawn."""
     looks = (States.rest(), States.all_pressed())
-    alone = torch.cat([draw(_only(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
+    alone = torch.cat([draw(only_stick(raster, stick, tilted), look) for tilted, look in enumerate(looks)])
     beneath = draw(_without(raster, stick), _rest_and_used(scene, stick))
     caps, bodies = (
         functional.avg_pool2d(_cut(scene, each, raster.scale)[(..., *_tile(stick))], 2) for each in (alone, beneath)
@@ -220,7 +220,7 @@ def _disc(scene: Scene, stick: str) -> Tensor:
     return ((1 - radius) * HALF / 4 + 0.5).clamp(0, 1)
 
 
-def _only(raster: Raster, stick: str, tilted: int) -> Raster:
+def only_stick(raster: Raster, stick: str, tilted: int) -> Raster:
     """The raster with nothing but one stick's moving picture; as it looks ``tilted`` where that differs."""
     layers = []
     for layer in raster.layers:

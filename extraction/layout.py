@@ -57,7 +57,12 @@ def choose_layout(templates: Iterable[Template], family: str, box_wh: tuple[int,
         width, height = template.scene.canvas
         return round(abs(math.log(box_wh[0] / box_wh[1] * height / width)), 1)
 
-    return min((template for template in templates if template.family == family), key=misfit)
+    return min(of_family(templates, family), key=misfit)
+
+
+def of_family(templates: Iterable[Template], family: str) -> list[Template]:
+    """A family's drawings."""
+    return [template for template in templates if template.family == family]
 
 
 def read_crops(path: Path, box_xywh: tuple[int, int, int, int]) -> np.ndarray:

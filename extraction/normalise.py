@@ -30,7 +30,7 @@ UNDRAWN_SWITCH: Final = 2.0  # ... of a button that no picture shows pressed: th
 # Controls err together, a network is surer than it should be, and an encoder shows a move late: Platt's scaling of the
 # product's log odds, less what sticks that move on cost, fitted to the evaluation clips whose drawings training sees
 # (`python -m flows.confidence`).
-CONFIDENCE_SLOPE, CONFIDENCE_MOVE, CONFIDENCE_SHIFT = 0.53, -2.14, 2.35
+CONFIDENCE_SLOPE, CONFIDENCE_MOVE, CONFIDENCE_SHIFT = 0.90, -2.08, 2.31
 LATE_FRAMES: Final = 2  # that a move may be shown late
 
 # A d-pad cannot be pressed on opposite sides.

@@ -59,6 +59,8 @@ class Case(BaseModel):
     """The controls that the overlay shows."""
     family: str | None = None
     """Which pad it shows; where absent, that of the overlay that was found."""
+    overlay: str | None = None
+    """The template that it shows, which lends nothing where it is read by hand."""
     unseen: bool = False
     """Whether the weights were never trained on this drawing."""
     width_px: int | None = None
@@ -295,7 +297,7 @@ def _give_box(folder: Path, case: Case, extractor: Extractor) -> Extractor:
             f"found {found}; add them or leave the case out"
         )
     x, y, width, height = (round(side) for side in case.boxes[0][1:])
-    return extractor.by_hand((x, y, width, height), case.family)
+    return extractor.by_hand((x, y, width, height), case.family, unknown=case.overlay)
 
 
 @contextmanager

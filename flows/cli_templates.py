@@ -139,12 +139,12 @@ def template_from_video(
     by_hand, moves = parse_box(box), parse_moves(move)
     with faults_told(debug):
         from extraction.adopt import adopt
-        from extraction.layout import choose_layout
+        from extraction.layout import choose_layout, of_family
         from templates.catalogue import library, save_template
 
         check_family(family, library())
         layout = choose_layout(library().values(), family, by_hand[2:])
-        adopted = adopt(video, by_hand, layout, moves)
+        adopted = adopt(video, by_hand, layout, moves, relatives=of_family(library().values(), family))
         folder = save_template(adopted.scene, adopted.pngs, out_dir)
         _write_png(folder / "fitted.png", adopted.fitted)
         out.print(f"{adopted.scene.id} ({family}) -> {folder}", markup=False)

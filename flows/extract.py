@@ -17,7 +17,7 @@ import torch
 from extraction.adopt import adopt
 from extraction.extract import ExtractOptions, Outcome, describe_placement, extract_video
 from extraction.features import SIFT, Features, index_of
-from extraction.layout import choose_layout
+from extraction.layout import choose_layout, of_family
 from extraction.locate import Found, locate, locate_near, place_by_hand
 from extraction.look import LEAST_OPACITY
 from extraction.parse import Parser
@@ -39,14 +39,14 @@ def find_overlay(path: Path, templates: Mapping[str, Template], options: Extract
     if options.box is not None:
         assert options.family is not None
         layout = choose_layout(templates.values(), options.family, options.box[2:])
-        return Found((_lend(path, options.box, layout, options),), None, "")
+        return Found((_lend(path, options.box, layout, templates, options),), None, "")
     found = look_for_overlay(path, templates, options)
     mine = [place for place in found.placements if place.pad == options.pad]
     if len(mine) != 1 or not _only_resembles(mine[0]) or not _is_always_there(mine[0]):
         return found
     [place] = mine
     # In another body controls lie elsewhere than in the drawing's.
-    lent = _lend(path, place.box_xywh, place.template, options, place.affine if place.limit > 0 else None)
+    lent = _lend(path, place.box_xywh, place.template, templates, options, place.affine if place.limit > 0 else None)
     lent = replace(lent, inliers=place.inliers, pad=place.pad, support=place.support, sampled=place.sampled)
     placements = tuple(lent if each is place else each for each in found.placements)
     return Found(placements, None, f"{found.detail}; it is read by what the video itself shows")
@@ -117,11 +117,12 @@ def _lend(
     path: Path,
     box_xywh: tuple[int, int, int, int],
     layout: Template,
+    templates: Mapping[str, Template],
     options: ExtractOptions,
     affine: np.ndarray | None = None,
 ) -> Placement:
     """A placement with a template that the video itself lends; see ``adopt``."""
-    adopted = adopt(path, box_xywh, layout, affine=affine)
+    adopted = adopt(path, box_xywh, layout, affine=affine, relatives=of_family(templates.values(), layout.family))
     frames = [rgb for _, rgb in sample_frames(path, options.sample_frames)]
     return place_by_hand(box_xywh, adopted.template, frames)
 
@@ -149,9 +150,13 @@ class Extractor:
         self._options = options
         self._parser = Parser.load(device=device)
 
-    def by_hand(self, box: tuple[int, int, int, int], family: str) -> Extractor:
-        """The same in all else, for a video whose overlay is given instead of found: x, y, width, height in pixels."""
+    def by_hand(self, box: tuple[int, int, int, int], family: str, unknown: str | None = None) -> Extractor:
+        """The same in all else, for a video whose overlay is given instead of found: x, y, width, height in pixels.
+
+        unknown: id of a template that is to be left out.
+        """
         other = copy.copy(self)
+        other.templates = {id: template for id, template in self.templates.items() if id != unknown}
         other._options = self._options.model_copy(update={"box": box, "family": family})
         return other
 
