@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from extraction.caps import Cap
-from extraction.course import PLACES, SIDE
+from extraction.course import LEAST_SPREAD, PLACES, SIDE
 from extraction.evidence import only_stick
-from extraction.stick_fits import COMPARED_TRAVEL, MARGIN_PX
+from extraction.stick_fits import COMPARED_TRAVEL, MARGIN_PX, shrunk
 from extraction.sticks import Squares
 from templates.catalogue import Template
 from templates.controls import States
@@ -28,7 +28,6 @@ DEEP: Final = 1.0  # standard deviations of the misfit: how much farther below i
 DEEPER: Final = 0.5  # than those of any drawing that is seen elsewhere
 USED: Final = (0.05, 0.9)  # part of the frames in which a stick is away from where it is most often
 AWAY: Final = 0.3  # of full tilt, at least
-LEAST_SPREAD: Final = 2e-4  # of squared colours: fits that differ less tell nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,9 +101,9 @@ def _look_for(crops: np.ndarray, box: Box, cap: Cap) -> _Look:
         return _Look(-np.inf, np.zeros((len(crops), 2)))
     shrink = min(1.0, COMPARED_TRAVEL / cap.travel)
     size = max(1, round((x1 - x0) * shrink)), max(1, round((y1 - y0) * shrink))
-    places = np.stack([_shrunk(each, size) for each in _placed(cap, (x0, y0), (x1 - x0, y1 - y0))])
+    places = np.stack([shrunk(each, size) for each in _placed(cap, (x0, y0), (x1 - x0, y1 - y0))])
     squares = Squares.of(torch.from_numpy(places.transpose(0, 3, 1, 2))[None])
-    windows = np.stack([_shrunk(crop[y0:y1, x0:x1], size) for crop in crops]).astype(np.float32) / 255
+    windows = np.stack([shrunk(crop[y0:y1, x0:x1], size) for crop in crops]).astype(np.float32) / 255
     errors = squares.of_frames(torch.from_numpy(windows.transpose(0, 3, 1, 2)))[:, 0] / squares.weight[0]
     fits = errors.numpy()
     spread = fits.std(1) + LEAST_SPREAD
@@ -121,10 +120,6 @@ def _placed(cap: Cap, corner: tuple[int, int], size: tuple[int, int]) -> Iterato
         for x in PLACES:
             at = np.add(cap.middle, np.multiply((x, y), cap.travel)) - corner - cap.side / 2
             yield cv2.warpAffine(picture, np.array([[1, 0, at[0]], [0, 1, at[1]]]), size)
-
-
-def _shrunk(picture: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA))
 
 
 def _part_away(places: np.ndarray) -> float:

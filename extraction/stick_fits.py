@@ -105,7 +105,7 @@ class _DrawnStick:
 
     def measure(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """N crops -> (N, 15, 15) misfits, and (N,) how far it is clicked; NaN if a click does not show."""
-        windows = np.stack([_shrunk(crop[self.window], self.size_wh) for crop in crops]).transpose(0, 3, 1, 2)
+        windows = np.stack([shrunk(crop[self.window], self.size_wh) for crop in crops]).transpose(0, 3, 1, 2)
         seen = undo_look(torch.from_numpy(windows.astype(np.float32) / 255), *self.look)
         errors = self.squares.of_frames(_without_surroundings(seen, self.taken_off))
         fits = (errors / self.squares.weight).amin(1)
@@ -164,7 +164,7 @@ def _draw_places(
     for y in PLACES:
         states.sticks[:, STICKS.index(stick)] = np.stack([PLACES, np.full_like(PLACES, y)], 1)
         for drawing in draw(part, states).permute(0, 2, 3, 1).numpy():
-            pictures.append(_shrunk(cv2.warpAffine(drawing, matrix, window_wh), size_wh))
+            pictures.append(shrunk(cv2.warpAffine(drawing, matrix, window_wh), size_wh))
     return np.stack(pictures).transpose(0, 3, 1, 2)
 
 
@@ -209,6 +209,6 @@ def _without_surroundings(pictures: Tensor, part: float) -> Tensor:
     return pictures - part * torch.from_numpy(np.stack(around)).reshape(pictures.shape)
 
 
-def _shrunk(picture: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+def shrunk(picture: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """A picture (h, w, C), its pixels joined to ``size_wh``."""
     return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA))
