@@ -274,7 +274,6 @@ class _Job:
             logits[rows] += clear_presses(raw.gone[rows], raw.residual[rows])
         held = decide_buttons(logits, known[:, : len(BUTTONS)], drawn=~np.isnan(raw.gone).all(0))
         sticks = apply_calibration(raw.sticks, calibration)
-        lent = np.array([*(place.lent for place in self.placements), False])  # no placement is the last
         labels = Labels(
             frame_index=np.arange(len(raw.pts_s)),
             pts_s=raw.pts_s,
@@ -282,7 +281,7 @@ class _Job:
             known=known,
             buttons=held,
             sticks=sticks,
-            confidence=score_confidence(logits, held, raw.certainty, sticks, known, lent[raw.place]),
+            confidence=score_confidence(logits, held, raw.certainty, sticks, known),
         )
         return labels, calibration
 

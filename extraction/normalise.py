@@ -29,9 +29,8 @@ UNDRAWN_SWITCH: Final = 2.0  # ... of a button that no picture shows pressed: th
 
 # Controls err together, a network is surer than it should be, and an encoder shows a move late: Platt's scaling of the
 # product's log odds, less what sticks that move on cost, fitted to the evaluation clips whose drawings training sees
-# (`python -m flows.confidence`). What a template says that the video itself lent is surer than it should be by more.
+# (`python -m flows.confidence`).
 CONFIDENCE_SCALE: Final = (0.90, -2.08, 2.31)  # slope, what a move of full tilt costs, and shift
-LENT_CONFIDENCE_SCALE: Final = (0.90, -2.08, 2.31)
 LATE_FRAMES: Final = 2  # that a move may be shown late
 
 # A d-pad cannot be pressed on opposite sides.
@@ -132,24 +131,19 @@ def _likeliest_course(gains: np.ndarray, price: np.ndarray) -> np.ndarray:
 
 
 def score_confidence(
-    logits: np.ndarray,
-    held: np.ndarray,
-    stick_certainty: np.ndarray,
-    sticks: np.ndarray,
-    known: np.ndarray,
-    lent: np.ndarray,
+    logits: np.ndarray, held: np.ndarray, stick_certainty: np.ndarray, sticks: np.ndarray, known: np.ndarray
 ) -> np.ndarray:
     """How likely everything that is known of consecutive frames is right: (T,) float32 in [0, 1]; 0 where nothing is.
 
     logits, held: (T, 17). stick_certainty: (T, 2) in [0, 1], the probability of a stick's place. sticks: (T, 2, 2) in
-    [-1, 1], NaN where unknown. known: (T, 19) bool in the order of ``CONTROLS``. lent: (T,) bool, whether the video
-    itself lent the template. The product of the controls' probabilities, brought to scale.
+    [-1, 1], NaN where unknown. known: (T, 19) bool in the order of ``CONTROLS``. The product of the controls'
+    probabilities, brought to scale.
     """
     for_it = np.where(held, logits, -logits).astype(np.float64)
     certainty = np.log(stick_certainty.astype(np.float64).clip(1e-6, 1))
     likelihood = np.where(known, np.concatenate([-np.logaddexp(0, -for_it), certainty], axis=1), 0.0).sum(1)
     odds = likelihood - np.log(-np.expm1(likelihood - 1e-6))
-    slope, move, shift = np.where(lent[:, None], LENT_CONFIDENCE_SCALE, CONFIDENCE_SCALE).T
+    slope, move, shift = CONFIDENCE_SCALE
     scaled = slope * odds + move * moves_on(sticks) + shift
     return np.where(known.any(1), 1 / (1 + np.exp(-scaled)), 0.0).astype(np.float32)
 

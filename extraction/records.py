@@ -59,7 +59,6 @@ class Placement:
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
     pad: which of the video's pads this is, from 1 on; several are there at once.
     support: how many of the sampled frames within the span show it, of ``sampled`` in the whole video.
-    lent: whether the template is one that the video itself lent: how far its sticks go was seen, not drawn.
     """
 
     template: Template
@@ -75,7 +74,6 @@ class Placement:
     pad: int = 1
     support: int = 0
     sampled: int = 0
-    lent: bool = False
 
     def __post_init__(self) -> None:
         if self.affine.shape != (2, 3):

@@ -1,7 +1,7 @@
 """``python -m flows.confidence DIR``: bring confidence to scale, on the benchmark extractions of clips in DIR.
 
 Prints the constants of ``extraction.normalise`` that make the confidence of drawings seen in training true, and how
-true confidence then is of the drawings that are kept from it; of what was read by hand (`--by-hand`) after the rest.
+true confidence then is of the drawings that are kept from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from extraction.extract import make_video_id
-from extraction.normalise import CONFIDENCE_SCALE, LENT_CONFIDENCE_SCALE, moves_on
+from extraction.normalise import CONFIDENCE_SCALE, moves_on
 from extraction.score import find_right
 from extraction.trust import calibration_error, errors_caught
 from flows.benchmark import compare, read_case
@@ -25,33 +25,22 @@ from templates.controls import CONTROLS
 
 def main() -> None:
     """Fit on the seen, judge on the unseen."""
-    out = Path(sys.argv[1])
+    extractions = Path(sys.argv[1]) / "videos"
     seen, unseen = ([], [])  # type: tuple[list[Path], list[Path]]
     for folder in sorted(path.parent for path in EVALUATION.glob("*/case.json")):
         (unseen if read_case(folder).unseen else seen).append(folder)
-    for extractions, name, used in (
-        (out / "videos", "CONFIDENCE_SCALE", CONFIDENCE_SCALE),
-        (out / "by-hand" / "videos", "LENT_CONFIDENCE_SCALE", LENT_CONFIDENCE_SCALE),
-    ):
-        if not extractions.exists():
-            continue
-        scale = _fit(*_gather(seen, extractions, used))
-        print(f"{name} = ({', '.join(f'{each:.2f}' for each in scale)})")
-        for which, folders in (("seen", seen), ("unseen", unseen)):
-            told, right = _gather(folders, extractions, used)
-            confidence = 1 / (1 + np.exp(-told @ scale))
-            caught = errors_caught(confidence, right) or 0.0
-            print(f"{which}: calibration error {calibration_error(confidence, right):.3f}, errors caught {caught:.3f}")
+    scale = _fit(*_gather(seen, extractions))
+    print(f"CONFIDENCE_SCALE = ({', '.join(f'{each:.2f}' for each in scale)})")
+    for name, folders in (("seen", seen), ("unseen", unseen)):
+        told, right = _gather(folders, extractions)
+        confidence = 1 / (1 + np.exp(-told @ scale))
+        caught = errors_caught(confidence, right) or 0.0
+        print(f"{name}: calibration error {calibration_error(confidence, right):.3f}, errors caught {caught:.3f}")
 
 
-def _gather(
-    folders: Sequence[Path], extractions: Path, used: tuple[float, float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of all frames read: (N, 3) log odds before scaling, how far sticks move on, and 1; (N,) whether it is right.
-
-    used: the constants that they were extracted with.
-    """
-    slope, price, shift = used
+def _gather(folders: Sequence[Path], extractions: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of all frames read: (N, 3) log odds before scaling, how far sticks move on, and 1; (N,) whether it is right."""
+    slope, price, shift = CONFIDENCE_SCALE
     told, right = [], []
     for folder in folders:
         case = read_case(folder)

@@ -124,7 +124,7 @@ def _lend(
     """A placement with a template that the video itself lends; see ``adopt``."""
     adopted = adopt(path, box_xywh, layout, affine=affine, relatives=of_family(templates.values(), layout.family))
     frames = [rgb for _, rgb in sample_frames(path, options.sample_frames)]
-    return replace(place_by_hand(box_xywh, adopted.template, frames), lent=True)
+    return place_by_hand(box_xywh, adopted.template, frames)
 
 
 def locate_video(path: Path, templates: Mapping[str, Template], options: ExtractOptions) -> dict[str, Any]:

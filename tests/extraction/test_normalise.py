@@ -189,10 +189,7 @@ def confidence_of(logit: float, certainty: float, known: int = len(CONTROLS), he
     mask = np.arange(len(CONTROLS))[None] < known
     logits = np.full((1, len(BUTTONS)), logit, np.float32)
     still = np.zeros((1, 2, 2), np.float32)
-    lent = np.zeros(1, bool)
-    return float(
-        score_confidence(logits, np.full(logits.shape, held), np.full((1, 2), certainty), still, mask, lent)[0]
-    )
+    return float(score_confidence(logits, np.full(logits.shape, held), np.full((1, 2), certainty), still, mask)[0])
 
 
 def test_a_frame_is_as_sure_as_all_its_controls_together() -> None:
@@ -216,10 +213,7 @@ def test_a_stick_that_moves_on_may_have_been_there_before() -> None:
     sticks[3:, 1, 0] = 1.0
     sticks[:, 0] = np.nan
     held = np.zeros((6, len(BUTTONS)), bool)
-    lent = np.zeros(6, bool)
-    confidence = score_confidence(np.full(held.shape, -6.0, np.float32), held, np.ones((6, 2)), sticks, known, lent)
+    confidence = score_confidence(np.full(held.shape, -6.0, np.float32), held, np.ones((6, 2)), sticks, known)
     assert confidence[1] == confidence[2] < confidence[0] == confidence[3] == confidence[5]
-    short = score_confidence(
-        np.full((1, 17), -6.0, np.float32), held[:1], np.ones((1, 2)), sticks[:1], known[:1], lent[:1]
-    )
+    short = score_confidence(np.full((1, 17), -6.0, np.float32), held[:1], np.ones((1, 2)), sticks[:1], known[:1])
     assert short == confidence[:1]
