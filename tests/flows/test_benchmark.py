@@ -175,7 +175,10 @@ class LampExtractor:
     templates: dict[str, Template] = field(default_factory=lambda: TEMPLATES)
     options: ExtractOptions = field(default_factory=ExtractOptions)
 
-    def by_hand(self, box: tuple[int, int, int, int], family: str) -> LampExtractor:
+    left_out: list[str | None] = field(default_factory=list)
+
+    def by_hand(self, box: tuple[int, int, int, int], family: str, unknown: str | None) -> LampExtractor:
+        self.left_out.append(unknown)
         return replace(self, options=ExtractOptions(box=box, family=family))
 
     def run(self, video: Path, on_progress: Callable[[float], None] | None = None) -> Outcome:
@@ -256,9 +259,11 @@ def test_a_bad_case_becomes_a_failure_and_stops_no_other(tmp_path: Path) -> None
 
 
 def test_by_hand_the_extraction_is_given_the_box_and_the_family_of_the_case(tmp_path: Path) -> None:
-    folder = make_case(tmp_path / "lamp", unseen=True)
+    folder = make_case(tmp_path / "lamp", unseen=True, overlay="test/lamp")
     write_truth(folder)
-    report = run_benchmark([folder], LampExtractor(tmp_path / "out"), by_hand=True)  # type: ignore[arg-type]
+    extractor = LampExtractor(tmp_path / "out")
+    report = run_benchmark([folder], extractor, by_hand=True)  # type: ignore[arg-type]
+    assert extractor.left_out == ["test/lamp"]
     assert report.by_hand and report.results[0].by_hand and report.results[0].unseen
     [extracted] = (tmp_path / "out" / "videos").iterdir()
     options = json.loads((extracted / "report.json").read_text())["options"]
