@@ -121,7 +121,7 @@ def _holds(box: Box, other: Box) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maker:
-    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8.
+    """Turns what was seen into a scene. crops: (N, h, w, 3); rest: (h, w, 3) uint8. relatives: see ``adopt``.
 
     game: (h, w) bool, where it is seen. boxes: of all controls; lit: where each lights up that was seen pressed.
     """

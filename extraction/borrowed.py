@@ -21,7 +21,7 @@ from extraction.stick_fits import COMPARED_TRAVEL, MARGIN_PX, shrunk
 from extraction.sticks import Squares
 from templates.catalogue import Template
 from templates.controls import States
-from templates.draw import draw, rasterise
+from templates.draw import draw, premultiply, rasterise, to_straight
 from templates.scene import Box
 
 DEEP: Final = 1.0  # standard deviations of the misfit: how much farther below its mean the dip is than its peak above
@@ -83,9 +83,7 @@ def _cap_of(drawing: Template, stick: str, box: Box) -> Cap:
     side = max(3, round(max(geometry.size) * raster.scale) + 2 * MARGIN_PX)
     x, y = (at * raster.scale - side / 2 for at in geometry.centre)
     cut = cv2.warpAffine(picture, np.array([[1, 0, -x], [0, 1, -y]]), (side, side))
-    alpha = cut[..., 3:]
-    colour = np.divide(cut[..., :3], alpha, out=np.zeros_like(cut[..., :3]), where=alpha > 0)
-    look = (np.dstack([colour, alpha]) * 255).round().clip(0, 255).astype(np.uint8)
+    look = to_straight(torch.from_numpy(cut.transpose(2, 0, 1))[None])[0]
     middle = box[0] + box[2] / 2, box[1] + box[3] / 2
     travel = float(np.mean(geometry.travel)) * raster.scale
     return Cap(middle, travel, (look,), None, np.zeros_like(look))
@@ -114,8 +112,7 @@ def _look_for(crops: np.ndarray, box: Box, cap: Cap) -> _Look:
 
 def _placed(cap: Cap, corner: tuple[int, int], size: tuple[int, int]) -> Iterator[np.ndarray]:
     """A cap at each of its places in a window of the crops: (h, w, 4) float32, premultiplied."""
-    picture = cap.looks[0].astype(np.float32) / 255
-    picture[..., :3] *= picture[..., 3:]
+    picture = premultiply(cap.looks[0]).transpose(1, 2, 0)
     for y in PLACES:
         for x in PLACES:
             at = np.add(cap.middle, np.multiply((x, y), cap.travel)) - corner - cap.side / 2

@@ -174,7 +174,6 @@ class LampExtractor:
     out: Path
     templates: dict[str, Template] = field(default_factory=lambda: TEMPLATES)
     options: ExtractOptions = field(default_factory=ExtractOptions)
-
     left_out: list[str | None] = field(default_factory=list)
 
     def by_hand(self, box: tuple[int, int, int, int], family: str, unknown: str | None) -> LampExtractor:
