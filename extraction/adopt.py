@@ -172,8 +172,16 @@ class _Maker:
         return Adopted(scene, {name: pictures[name] for name in files_of(scene)}, self._chart(scene))
 
     def _places(self) -> dict[str, tuple[int, int, int, int]]:
-        """Where the buttons are that do not move with a stick, in whole pixels."""
-        still = buttons_in_place(self.template.scene)
+        """Where the buttons are that do not move with a stick, in whole pixels.
+
+        What a drawing lights up around a stick while that is clicked this skin may show on its cap.
+        """
+        on_stick = {
+            thumb
+            for stick, thumb in THUMB_OF.items()
+            if {stick, thumb} <= self.boxes.keys() and _holds(self.boxes[stick], self.boxes[thumb])
+        }
+        still = [name for name in buttons_in_place(self.template.scene) if name in self.lit or name not in on_stick]
         return {name: region for name in still if (region := self._inside(self.boxes[name])) is not None}
 
     def _inside(self, box: Box) -> tuple[int, int, int, int] | None:

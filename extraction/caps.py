@@ -45,12 +45,13 @@ LOOKS_AROUND: Final = 3  # where the layout has a stick, then where it was found
 NEAR: Final = 0.25  # of its reach: a stick found so near to where it was looked for is all in sight
 SURE: Final = 0.5  # of the posterior mass about a place
 RESTING: Final = 0.15  # of how far it goes: so tightly the places lie where it rests
-CENTRAL: Final = 0.2  # weight of what is seen at the furthest, against 1 more in the middle
+CENTRAL: Final = 0.2  # weight of what is seen at the furthest, against 1 more in the middle, before both are squared
+ELSEWHERE: Final = 0.8  # of its reach: what moves further from where the layout has the stick is something else
 UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
 CLICKED_FRAMES: Final = 2
-TRAVELLED: Final = 98  # percentile of how far it was seen from where it rests
+TRAVELLED: Final = 98  # percentile of how far along x and along y it was seen from where it rests
 LEAST_TRAVEL: Final = 0.1  # of a cap's size; a stick that was seen to move less was hardly used
 
 Point = tuple[float, float]
@@ -125,6 +126,14 @@ class _Found:
         """Of the cap where it rests, in its frames' pixels."""
         return _rests(self.sprite, self.seen)
 
+    @property
+    def off(self) -> np.ndarray:
+        """How far (x, y) the middle of all its places is from where it was looked for; all of them are in sight there.
+
+        Where it rests would lead astray: most of these frames are those in which it moved.
+        """
+        return np.subtract(_circle(_sure_places(self.sprite, self.seen))[0], self.frames.middle)
+
 
 def find_caps(
     crops: np.ndarray, rest: np.ndarray, boxes: Mapping[str, Box], buttons: Sequence[Box], game: np.ndarray
@@ -135,21 +144,27 @@ def find_caps(
     (h, w) bool, what is beside the pad.
     """
     fine = min(1.0, WORKING_WIDTH / rest.shape[1])
+    swept = boxes
     for _ in range(LOOKS_AROUND):
-        views = {name: _look_around(crops, rest, box, buttons, game, fine) for name, box in boxes.items()}
+        looked = swept
+        views = {name: _look_around(crops, rest, box, buttons, game, fine) for name, box in looked.items()}
         seen = {name: view for name, view in views.items() if view is not None}
         scales = {name: min(1.0, SEARCH_REACH / view.reach) for name, view in seen.items()}
         found = _search({name: view.mixed(SEARCH_FRAMES).smaller(scales[name]) for name, view in seen.items()})
-        moved = {name: np.subtract(each.middle, each.frames.middle) for name, each in found.items()}
-        if all(np.hypot(*by) <= NEAR * found[name].frames.reach for name, by in moved.items()):
+        swept = {name: _shifted(looked[name], each.off / scales[name] / fine) for name, each in found.items()}
+        if all(np.hypot(*each.off) <= NEAR * each.frames.reach for each in found.values()):
             break
-        by = {name: moved[name] / scales[name] / fine for name in moved}
-        boxes = {name: _shifted(boxes[name], by[name]) for name in by}
-    caps = {name: each for name, each in found.items() if not _fills_all(each) or _unexplained([each]) <= WELL}
+    there = {name: each for name, each in found.items() if _apart(swept[name], boxes[name]) <= ELSEWHERE}
+    caps = {name: each for name, each in there.items() if not _fills_all(each) or _unexplained([each]) <= WELL}
     whole = {name: _enlarge(each, seen[name], 1 / scales[name]) for name, each in caps.items()}
     if _unexplained(whole.values()) > UNEXPLAINED:
         return {}
-    return _finish(whole, seen, boxes, fine)
+    return _finish(whole, seen, looked, fine)
+
+
+def _apart(box: Box, other: Box) -> float:
+    """How far the middles of two squares of one size are apart, in half sides."""
+    return float(np.hypot(box[0] - other[0], box[1] - other[1])) / (box[2] / 2)
 
 
 def _shifted(box: Box, by: np.ndarray) -> Box:
@@ -189,7 +204,7 @@ def _search(views: Mapping[str, _Surroundings]) -> dict[str, _Found]:
 
 def _is_hardly_used(found: _Found) -> bool:
     """Whether a stick was seen away from where it rests in a few of its frames only."""
-    return bool((_away(found.sprite, found.seen) > AWAY * found.frames.reach).mean() < HARDLY)
+    return bool((np.hypot(*_away(found.sprite, found.seen).T) > AWAY * found.frames.reach).mean() < HARDLY)
 
 
 def _disc(frames: Frames, share: float) -> Sprite:
@@ -215,21 +230,37 @@ def _places(sprite: Sprite, seen: Seen) -> np.ndarray:
     return np.asarray((seen.corners + sprite.centres[seen.which]).numpy())
 
 
+def _sure_places(sprite: Sprite, seen: Seen) -> np.ndarray:
+    """Of the frames in which it is surely seen: (N, 2), or of all where it never is."""
+    sure = seen.certainty.numpy() > SURE
+    return _places(sprite, seen)[sure if sure.any() else slice(None)]
+
+
+def _circle(places: np.ndarray) -> tuple[Point, float]:
+    """The middle and the radius, at least 1, of the smallest circle about places (N, 2)."""
+    (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
+    return (x, y), max(radius, 1.0)
+
+
 def _rests(sprite: Sprite, seen: Seen) -> Point:
     """Where the middle of a cap is when it is let go: where it is often, and rather in the middle of all its places."""
-    sure = seen.certainty.numpy() > SURE
-    places = _places(sprite, seen)[sure if sure.any() else slice(None)]
-    (x, y), radius = cv2.minEnclosingCircle(places)
+    places = _sure_places(sprite, seen)
+    middle, radius = _circle(places)
     near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
-    central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
-    x, y = places[near[(near.sum(1) * central).argmax()]].mean(0).tolist()
+    central = 1 + CENTRAL - np.hypot(*(places - middle).T) / radius
+    x, y = places[near[(near.sum(1) * central**2).argmax()]].mean(0).tolist()
     return x, y
 
 
 def _away(sprite: Sprite, seen: Seen) -> np.ndarray:
-    """How far it was seen from there: (N,), 0 where it might be anywhere, as a cap that is drawn only while tilted."""
-    away = np.hypot(*(_places(sprite, seen) - _rests(sprite, seen)).T)
-    return np.where(seen.certainty.numpy() > SURE, away, 0)
+    """How far it was seen from there: (N, 2); 0 where it might be anywhere, as one that is drawn while tilted only."""
+    away = np.abs(_places(sprite, seen) - _rests(sprite, seen))
+    return np.where(seen.certainty.numpy()[:, None] > SURE, away, 0)
+
+
+def _travel_of(away: np.ndarray) -> float:
+    """How far a stick goes, by how far (N, 2) it was seen along x and along y: gates are round or square."""
+    return float(np.percentile(away, TRAVELLED, axis=0).max()) if len(away) else 0.0
 
 
 def _worn(sprite: Sprite, seen: Seen) -> Sprite:
@@ -237,7 +268,7 @@ def _worn(sprite: Sprite, seen: Seen) -> Sprite:
     if len(sprite.looks) == 1:
         return sprite
     away, second = _away(sprite, seen), seen.which.numpy() == 1
-    tilted = away > TILTED * np.percentile(away, TRAVELLED)
+    tilted = np.hypot(*away.T) > TILTED * _travel_of(away)
     far, near = (float(second[some].mean()) if some.any() else 0.5 for some in (tilted, ~tilted))
     if min(far, 1 - near) > 0.5:
         return sprite
@@ -289,7 +320,7 @@ def _finish(
         rests[name], away[name] = _rests(each.sprite, seen), _away(each.sprite, seen)[fits]
         told[name] = _worn(each.sprite, seen)
         clicks[name] = _clicked_look(frames, told[name], look_for(frames, told[name]))
-    furthest = max((float(np.percentile(away[name], TRAVELLED)) / told[name].extent for name in found), default=0.0)
+    furthest = max((_travel_of(away[name]) / told[name].extent for name in found), default=0.0)
     caps: dict[str, Cap] = {}
     for name, sprite in told.items():
         x, y, w, h = boxes[name]

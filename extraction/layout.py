@@ -123,14 +123,17 @@ def fit_layout(
 ) -> Matched:
     """Where each control is in a box of a video, and what lights up there.
 
-    affine: (2, 3) canvas -> pixels of the box, where keypoints tell it; controls are there, and only how far the sticks
-    reach is measured. Else the layout is fitted to what lights up or, where that is little, to what is lively.
+    affine: (2, 3) canvas -> pixels of the box, where keypoints tell it: controls are there, what lights up there counts
+    if the layout fitted without them has it so, too, and of sticks only how far they reach is measured. Else the layout
+    is fitted to what lights up or, where that is little, to what is lively.
     """
     height, width = activity.liveliness.shape
     if affine is not None:
         placed = _transform(scene, affine)
-        matched = match_in_place(regions, scene, placed, width)
-        matched = replace(matched, boxes={name: (x, y, w, h) for name, (x, y, w, h) in placed.items()})
+        nearest = match_in_place(regions, scene, placed, width).regions
+        likely = match_layout(regions, scene, (width, height)).regions
+        boxes = {name: (x, y, w, h) for name, (x, y, w, h) in placed.items()}
+        matched = Matched(boxes, {name: lit for name, lit in nearest.items() if likely.get(name) is lit})
     else:
         matched = match_layout(regions, scene, (width, height))
         if len(matched.regions) < ENOUGH:

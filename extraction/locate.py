@@ -19,7 +19,7 @@ import numpy as np
 
 from extraction.features import SIFT, Features, Keypoints, look_at, look_for_still, median_of
 from extraction.fits import Fit, covers, fit_again, fit_candidates, is_good, likest
-from extraction.look import measure_limit, measure_look
+from extraction.look import measure_least, measure_limit, measure_look
 from extraction.propose import SUSPECTED, Proposal
 from extraction.records import Placement, Reason, SourceError
 from extraction.rectify import Rectifier, clip_box, covered_box, scale_box
@@ -212,8 +212,11 @@ def _placement_of(track: Track, samples: _Samples, templates: Mapping[str, Templ
     visible = [rgb for rgb, seen in zip(samples.rgbs, track.visible, strict=True) if seen]
     template = choose_variant(find_variants(track.template, templates.values()), track.affine, gain, visible)
     limit = measure_limit(template, affine, shown)
+    least = measure_least(template, affine, samples.pictures[track.visible])
     rest = track.rectifier.rest_of(visible)
-    return Placement(template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, limit)
+    return Placement(
+        template, track.affine, track.box_xywh, track.inliers, 0.0, math.inf, rest, gain, offset, limit, least
+    )
 
 
 def _find_in_parts(

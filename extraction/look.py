@@ -24,10 +24,15 @@ MIN_LOOK_PX: Final = 150
 AROUND: Final = 5.0  # px of them: what is seen beside a line is the game behind it
 FAINT: Final = 0.01  # of full scale: what stands out less tells nothing
 COVERED_AT_ALL: Final = 0.05  # of a pixel
+COVERED_WHOLE: Final = 0.9  # of a pixel
 COVERED: Final = 0.25  # of a pixel; where less is drawn the game is seen
 CODING: Final = 0.04  # of full scale: what an encoder does to a colour
 DENYING: Final = 0.05  # of the pixels: so many may be wrong
 LEAST_OPACITY: Final = 0.3  # what can only be fainter is another drawing; overlays of 0.35 and more are looked for
+BEYOND: Final = 0.15  # so is what looks so much more opaque than the drawing can be ...
+SHORT: Final = 0.2  # ... or so much less than it must be
+BESIDE: Final = 30  # px of the pictures compared, around the drawing: where the game beside it is looked at
+LEAST_MOTION: Final = 2.0  # of 255: what moves less beside the drawing tells nothing of what moves behind it
 
 
 def measure_look(
@@ -90,6 +95,36 @@ def measure_limit(template: Template, affine: np.ndarray, median: np.ndarray) ->
     if asked.sum() < MIN_LOOK_PX:
         return 1.0
     return min(1.0, float(np.quantile(np.maximum(*allowed)[asked], DENYING)))
+
+
+def measure_least(template: Template, affine: np.ndarray, pictures: np.ndarray) -> float:
+    """The least opaque that a template's drawing can be in a place: ``Placement.least``.
+
+    pictures: (T, H, W, 3) uint8 RGB, frames that show it; ``affine``: canvas -> their pixels. A game shines through
+    what is not opaque and moves there as far as it does so: by how much less than beside the drawing, where that covers
+    a pixel whole and shows no control. Without enough to compare, or where hardly anything moves beside it: 0.
+    """
+    rgba = draw_rgba(template, States.rest(), COMPARED_WIDTH)
+    height, width = rgba.shape[0] + 2 * BESIDE, rgba.shape[1] + 2 * BESIDE
+    unit = template.scene.canvas[0] / COMPARED_WIDTH
+    to_frame = affine @ np.array([[unit, 0, -BESIDE * unit], [0, unit, -BESIDE * unit], [0, 0, 1]])
+    seen = [cut_out(each.mean(2).astype(np.float32), to_frame, (width, height), outside=np.nan) for each in pictures]
+    moved = np.abs(np.stack(seen) - np.median(seen, 0)).mean(0)
+    alpha = np.pad(rgba[..., 3] / np.float32(255), BESIDE)
+    controls = np.zeros((height, width), bool)
+    for box in template.scene.boxes.values():
+        x, y, w, h = (round(side / unit) for side in box)
+        controls[max(y + BESIDE, 0) : y + h + BESIDE + 1, max(x + BESIDE, 0) : x + w + BESIDE + 1] = True
+    inside = (cv2.erode(alpha, np.ones((3, 3))) > COVERED_WHOLE) & ~controls & np.isfinite(moved)
+    beside = (cv2.dilate(alpha, np.ones((9, 9))) < COVERED_AT_ALL) & np.isfinite(moved)
+    if min(inside.sum(), beside.sum()) < MIN_LOOK_PX or moved[beside].mean() < LEAST_MOTION:
+        return 0.0
+    return max(0.0, 1 - float(moved[inside].mean() / moved[beside].mean()))
+
+
+def only_resembles(gain: float, limit: float, least: float) -> bool:
+    """Whether what looks so opaque cannot be the drawing: ``measure_look``, ``measure_limit``, ``measure_least``."""
+    return limit < LEAST_OPACITY or not least - SHORT <= min(gain, 1.0) <= limit + BEYOND
 
 
 def overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,7 @@ class Placement:
     [0, 1]: an overlay of opacity q over a backdrop of mean colour c has gain q and offset (1 - q) c.
     limit: the most opaque that the drawing can be there, in [0, 1]; see ``look.measure_limit``. 0 where its outline is
     not there: a skin with another body; see ``outline``.
+    least: the least opaque that it can be there, 0 where that cannot be told; see ``look.measure_least``.
     rest: (h, w, 3) uint8, the overlay at rest: the temporal median of what the sampled frames that show it have in the
     ``Rectifier``'s box.
     start_s, end_s: half-open span of presentation times; ``end_s`` is infinite for "to the end".
@@ -71,6 +72,7 @@ class Placement:
     gain: float = 1.0
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     limit: float = 1.0
+    least: float = 0.0
     pad: int = 1
     support: int = 0
     sampled: int = 0

@@ -19,7 +19,7 @@ from extraction.extract import ExtractOptions, Outcome, describe_placement, extr
 from extraction.features import SIFT, Features, index_of
 from extraction.layout import choose_layout, of_family
 from extraction.locate import Found, locate, locate_near, place_by_hand
-from extraction.look import LEAST_OPACITY
+from extraction.look import only_resembles
 from extraction.parse import Parser
 from extraction.propose import LEAST_FRAMES, Proposer
 from extraction.records import Placement, Reason
@@ -105,7 +105,7 @@ def _named(found: Found) -> Found:
 
 def _only_resembles(place: Placement) -> bool:
     """Whether what is there cannot be the template's own drawing."""
-    return place.limit < LEAST_OPACITY
+    return only_resembles(place.gain, place.limit, place.least)
 
 
 def _is_always_there(place: Placement) -> bool:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from extraction.adopt import Adopted, adopt, fit_layout, measure_activity
+from extraction.layout import Activity
+from extraction.matching import match_in_place
 from extraction.records import SourceError
-from extraction.regions import find_regions
+from extraction.regions import Region, find_regions
 from templates.catalogue import library, load_templates, save_template
 from templates.controls import STICKS, States
 from templates.draw import draw, rasterise
@@ -114,6 +116,37 @@ def test_a_faint_pad_over_a_lively_game_is_fitted_by_its_outlines(shift: int) ->
     for control in ("south", "dpad_up", "back", "j_left"):
         x, y, w, h = (side * raster.scale for side in skin.scene.boxes[control])
         assert boxes[control][:2] == pytest.approx((x + shift, y), abs=0.3 * max(w, h)), control
+
+
+def test_what_lights_up_counts_where_keypoints_and_the_fitted_layout_agree() -> None:
+    """The drawing has rings around its sticks that light up in a click; here what is seen is faint."""
+    scene = library()["xbox_360/glow"].scene
+    width, height = (round(side / 3) for side in scene.canvas)
+    places = {name: np.array(box) / 3 for name, box in scene.boxes.items()}
+
+    def region(name: str, quality: float, off: float = 0.0) -> Region:
+        x, y, w, h = places[name].tolist()
+        return Region((x + w / 4 + off * w, y + h / 4, w / 2, h / 2), np.arange(100) < 5, 10, quality)
+
+    face = ("south", "east", "west", "north")
+    regions = [*(region(name, 0.7) for name in face), region("right_thumb", 0.4, 0.2)]
+    calm = np.zeros((height, width), np.float32)
+    assert "right_thumb" in match_in_place(regions, scene, places, width).regions
+    matched = fit_layout(Activity(calm, calm, calm), regions, scene, np.diag([1 / 3, 1 / 3, 1])[:2])
+    assert set(matched.regions) == set(face)
+    for name in set(places) - set(STICKS):
+        assert matched.boxes[name] == pytest.approx(places[name].tolist())
+
+
+def test_a_click_is_looked_for_on_the_cap_where_the_layout_has_a_ring_around_it(video: Path, adopted: Adopted) -> None:
+    layout = library()["xbox_360/glow"]
+    scale, height = WIDTH / layout.scene.canvas[0], round(WIDTH * SKIN.scene.canvas[1] / SKIN.scene.canvas[0])
+    found = adopt(video, (*AT, WIDTH, height), layout, affine=np.array([[scale, 0, AT[0]], [0, scale, AT[1]]]))
+
+    def clicks(each: Adopted) -> set[str]:
+        return {part.stick for part in each.scene.parts if part.kind == "move" and part.pressed is not None}
+
+    assert clicks(found) == clicks(adopted) != set()
 
 
 def test_where_nothing_moves_the_layout_fills_the_box() -> None:

@@ -13,11 +13,16 @@ OFF_BY_SOME = (30.0, 24.0, 36.0, 36.0)  # what it sweeps is 31, 23, 34, 34
 
 
 def _play(at_rest: int, tilted: int) -> np.ndarray:
-    """120 pictures of a bright-rimmed cap on a pad with an edge beside it; it rests half of the time."""
+    """120 pictures of a stick that rests half of the time."""
     turns = np.linspace(0, 6 * np.pi, 120)
     away = np.stack([np.cos(turns), np.sin(turns)], 1) * TRAVEL * (np.sin(turns / 5) ** 2)[:, None]
     away[::2] = 0
-    crops = np.full((120, *SIZE, 3), 90, np.uint8)
+    return _draw(away, at_rest, tilted)
+
+
+def _draw(away: np.ndarray, at_rest: int, tilted: int) -> np.ndarray:
+    """Pictures of a bright-rimmed cap on a pad with an edge beside it, as far away (N, 2) from its middle."""
+    crops = np.full((len(away), *SIZE, 3), 90, np.uint8)
     crops[:, :, :20] = 140
     for crop, by in zip(crops, away, strict=True):
         x, y = (round(middle + step) for middle, step in zip(MIDDLE, by, strict=True))
@@ -47,6 +52,30 @@ def test_a_cap_that_turns_white_when_tilted_has_two_looks() -> None:
     assert (x, y) == pytest.approx(MIDDLE, abs=1.6)
     assert travel == pytest.approx(TRAVEL, abs=2)
     assert looks == 2
+
+
+def _held_aside() -> np.ndarray:
+    """Places (120, 2) of a stick that is held up and right for long, goes all around, and is seldom let go."""
+    turns = np.linspace(0, 4 * np.pi, 61, endpoint=False)
+    held, around = np.full((52, 2), (0.7, -0.7)), np.stack([np.cos(turns), np.sin(turns)], 1)
+    return np.concatenate([held, around, np.zeros((7, 2))])
+
+
+def _pushed_into_corners() -> np.ndarray:
+    """Places (120, 2) of a stick in a square gate."""
+    corners = np.array([(1, 1), (-1, 1), (1, -1), (-1, -1), (0, 0), (0, 1), (1, 0), (0, 0)])
+    return np.tile(corners, (15, 1)).astype(np.float64)
+
+
+@pytest.mark.parametrize("places", [_held_aside(), _pushed_into_corners()], ids=["held", "corners"])
+def test_a_cap_rests_in_the_middle_of_where_it_goes(places: np.ndarray) -> None:
+    x, y, _, travel, _ = _find(_draw(TRAVEL * places, 40, 40), 3)["j_left"]
+    assert (x, y) == pytest.approx(MIDDLE, abs=1.6)
+    assert travel == pytest.approx(TRAVEL, abs=1.6)
+
+
+def test_what_moves_far_from_the_layout_is_not_the_stick() -> None:
+    assert not _find(_play(40, 40), 20)
 
 
 def test_where_only_a_game_moves_no_cap_is_found() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from extraction.extract import ExtractOptions
-from extraction.look import LEAST_OPACITY, measure_limit, measure_look
+from extraction.look import LEAST_OPACITY, measure_least, measure_limit, measure_look, only_resembles
 from flows.extract import find_overlay, look_for_overlay
 from templates.catalogue import library
 from templates.controls import BUTTON_INDEX, STICKS, States
@@ -77,6 +77,48 @@ def test_other_colours_deny_a_drawing() -> None:
     for name, other in (("xbox_360/dark", "xbox_360/white"), ("arcade_pad/own", "arcade_pad/sunken")):
         frame, affine = show(other, States.rest())
         assert measure_limit(library()[name], affine, frame) < LEAST_OPACITY
+
+
+def _over_a_moving_game(name: str, opacity: float) -> tuple[np.ndarray, np.ndarray]:
+    """A drawing over 25 pictures of a game, (T, H, W, 3) uint8, and where its canvas is."""
+    games = np.random.default_rng(1).integers(0, 256, (25, SIZE_WH[1] // 8, SIZE_WH[0] // 8, 3), np.uint8)
+    games = games.repeat(8, 1).repeat(8, 2)
+    shown = [show(name, States.rest(), opacity=opacity, game=game) for game in games]
+    return np.stack([frame for frame, _ in shown]), shown[0][1]
+
+
+@pytest.mark.parametrize("opacity", [1.0, 0.7, 0.4])
+def test_a_game_shines_through_as_far_as_a_drawing_is_not_opaque(opacity: float) -> None:
+    pictures, affine = _over_a_moving_game("xbox_360/white", opacity)
+    assert measure_least(library()["xbox_360/white"], affine, pictures) == pytest.approx(opacity, abs=0.05)
+
+
+def test_a_game_that_stands_still_tells_nothing() -> None:
+    frame, affine = show("xbox_360/white", States.rest())
+    assert measure_least(library()["xbox_360/white"], affine, np.stack([frame] * 5)) == 0
+
+
+@pytest.mark.parametrize("x", [-250, 450])
+def test_a_drawing_that_is_hardly_in_the_frame_tells_nothing(x: int) -> None:
+    pictures, affine = _over_a_moving_game("xbox_360/white", 1.0)
+    affine[:, 2] += (x, 0)
+    assert 0 <= measure_least(library()["xbox_360/white"], affine, pictures) <= 1
+
+
+@pytest.mark.parametrize("opacity", [1.0, 0.7, 0.4])
+@pytest.mark.parametrize(("drawn", "taken"), [("xbox_360/dark", "xbox_360/glow"), ("n64/dark", "n64/glow")])
+def test_a_drawing_is_itself_and_another_one_is_not(drawn: str, taken: str, opacity: float) -> None:
+    pictures, affine = _over_a_moving_game(drawn, opacity)
+    median = np.median(pictures, 0).astype(np.uint8)
+
+    def resembles(name: str) -> bool:
+        template = library()[name]
+        gain, _ = measure_look(template, affine, median)
+        return only_resembles(gain, measure_limit(template, affine, median), measure_least(template, affine, pictures))
+
+    assert not resembles(drawn)
+    if opacity == 1:
+        assert resembles(taken)
 
 
 def test_a_skin_that_resembles_a_drawing_is_read_by_its_own_look(tmp_path: Path) -> None:
