@@ -41,6 +41,7 @@ GAME_SHARE: Final = 0.4  # of a stick's circle: with more of it joined to the ed
 ERROR: Final = 60.0  # of 255: beyond it all errors count alike
 FILLED: Final = 0.9  # of what a stick sweeps: what covers more must leave no more than WELL of what moves, or it is
 WELL: Final = 0.6  # the game that shines through
+WIDEST: Final = 2.0  # of its reach: what is as wide as all that a stick sweeps is no cap
 LOOKS_AROUND: Final = 3  # where the layout has a stick, then where it was found
 NEAR: Final = 0.25  # of its reach: a stick found so near to where it was looked for is all in sight
 SURE: Final = 0.5  # of the posterior mass about a place
@@ -128,11 +129,11 @@ class _Found:
 
     @property
     def off(self) -> np.ndarray:
-        """How far (x, y) the middle of all its places is from where it was looked for; all of them are in sight there.
+        """How far (x, y) it is seen from where it was looked for, in the median of these frames.
 
-        Where it rests would lead astray: most of these frames are those in which it moved.
+        Where it rests would lead astray: in most of these frames it moved.
         """
-        return np.subtract(_circle(_sure_places(self.sprite, self.seen))[0], self.frames.middle)
+        return np.asarray(np.median(_sure_places(self.sprite, self.seen), 0) - self.frames.middle)
 
 
 def find_caps(
@@ -157,6 +158,7 @@ def find_caps(
     there = {name: each for name, each in found.items() if _apart(swept[name], boxes[name]) <= ELSEWHERE}
     caps = {name: each for name, each in there.items() if not _fills_all(each) or _unexplained([each]) <= WELL}
     whole = {name: _enlarge(each, seen[name], 1 / scales[name]) for name, each in caps.items()}
+    whole = {name: each for name, each in whole.items() if each.sprite.extent < WIDEST * each.frames.reach}
     if _unexplained(whole.values()) > UNEXPLAINED:
         return {}
     return _finish(whole, seen, looked, fine)
@@ -236,18 +238,12 @@ def _sure_places(sprite: Sprite, seen: Seen) -> np.ndarray:
     return _places(sprite, seen)[sure if sure.any() else slice(None)]
 
 
-def _circle(places: np.ndarray) -> tuple[Point, float]:
-    """The middle and the radius, at least 1, of the smallest circle about places (N, 2)."""
-    (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
-    return (x, y), max(radius, 1.0)
-
-
 def _rests(sprite: Sprite, seen: Seen) -> Point:
     """Where the middle of a cap is when it is let go: where it is often, and rather in the middle of all its places."""
     places = _sure_places(sprite, seen)
-    middle, radius = _circle(places)
+    (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
     near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
-    central = 1 + CENTRAL - np.hypot(*(places - middle).T) / radius
+    central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
     x, y = places[near[(near.sum(1) * central**2).argmax()]].mean(0).tolist()
     return x, y
 

@@ -29,10 +29,12 @@ COVERED: Final = 0.25  # of a pixel; where less is drawn the game is seen
 CODING: Final = 0.04  # of full scale: what an encoder does to a colour
 DENYING: Final = 0.05  # of the pixels: so many may be wrong
 LEAST_OPACITY: Final = 0.3  # what can only be fainter is another drawing; overlays of 0.35 and more are looked for
-BEYOND: Final = 0.15  # so is what looks so much more opaque than the drawing can be ...
-SHORT: Final = 0.2  # ... or so much less than it must be
+BEYOND: Final = 0.15  # so is what looks so much more opaque than the drawing can be, or so much less than it must be
 BESIDE: Final = 30  # px of the pictures compared, around the drawing: where the game beside it is looked at
+NEXT_TO: Final = 10.0  # px of them: what moves inside and what moves beside are compared so near to each other
+ENOUGH_OF_BOTH: Final = 0.05  # of what is so near
 LEAST_MOTION: Final = 2.0  # of 255: what moves less beside the drawing tells nothing of what moves behind it
+THROUGH: Final = 0.9  # quantile along the outline: a game may be calm behind most of an overlay
 
 
 def measure_look(
@@ -101,8 +103,8 @@ def measure_least(template: Template, affine: np.ndarray, pictures: np.ndarray) 
     """The least opaque that a template's drawing can be in a place: ``Placement.least``.
 
     pictures: (T, H, W, 3) uint8 RGB, frames that show it; ``affine``: canvas -> their pixels. A game shines through
-    what is not opaque and moves there as far as it does so: by how much less than beside the drawing, where that covers
-    a pixel whole and shows no control. Without enough to compare, or where hardly anything moves beside it: 0.
+    what is not opaque, and moves there as far as it does so: along the outline, by how much less than right beside it,
+    where the drawing covers a pixel whole and shows no control. Where hardly anything moves there: 0.
     """
     rgba = draw_rgba(template, States.rest(), COMPARED_WIDTH)
     height, width = rgba.shape[0] + 2 * BESIDE, rgba.shape[1] + 2 * BESIDE
@@ -117,14 +119,22 @@ def measure_least(template: Template, affine: np.ndarray, pictures: np.ndarray) 
         controls[max(y + BESIDE, 0) : y + h + BESIDE + 1, max(x + BESIDE, 0) : x + w + BESIDE + 1] = True
     inside = (cv2.erode(alpha, np.ones((3, 3))) > COVERED_WHOLE) & ~controls & np.isfinite(moved)
     beside = (cv2.dilate(alpha, np.ones((9, 9))) < COVERED_AT_ALL) & np.isfinite(moved)
-    if min(inside.sum(), beside.sum()) < MIN_LOOK_PX or moved[beside].mean() < LEAST_MOTION:
+    (near_inside, behind), (near_beside, around) = (_motion_near(moved, where) for where in (inside, beside))
+    told = (np.minimum(near_inside, near_beside) > ENOUGH_OF_BOTH) & (around > LEAST_MOTION)
+    if told.sum() < MIN_LOOK_PX:
         return 0.0
-    return max(0.0, 1 - float(moved[inside].mean() / moved[beside].mean()))
+    return max(0.0, 1 - float(np.quantile(behind[told] / around[told], THROUGH)))
+
+
+def _motion_near(moved: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Around each pixel, the share of those that count, and how far these move in the mean: (h, w) float32 each."""
+    share = blurred(where.astype(np.float32), NEXT_TO)
+    return share, blurred(np.where(where, moved, 0).astype(np.float32), NEXT_TO) / np.maximum(share, 1e-6)
 
 
 def only_resembles(gain: float, limit: float, least: float) -> bool:
     """Whether what looks so opaque cannot be the drawing: ``measure_look``, ``measure_limit``, ``measure_least``."""
-    return limit < LEAST_OPACITY or not least - SHORT <= min(gain, 1.0) <= limit + BEYOND
+    return limit < LEAST_OPACITY or not least - BEYOND <= min(gain, 1.0) <= limit + BEYOND
 
 
 def overlaid(template: Template, affine: np.ndarray, median: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
