@@ -110,7 +110,8 @@ def measure_least(template: Template, affine: np.ndarray, pictures: np.ndarray) 
     height, width = rgba.shape[0] + 2 * BESIDE, rgba.shape[1] + 2 * BESIDE
     unit = template.scene.canvas[0] / COMPARED_WIDTH
     to_frame = affine @ np.array([[unit, 0, -BESIDE * unit], [0, unit, -BESIDE * unit], [0, 0, 1]])
-    seen = [cut_out(each.mean(2).astype(np.float32), to_frame, (width, height), outside=np.nan) for each in pictures]
+    greys = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in pictures)
+    seen = [cut_out(grey, to_frame, (width, height), outside=np.nan) for grey in greys]
     moved = np.abs(np.stack(seen) - np.median(seen, 0)).mean(0)
     alpha = np.pad(rgba[..., 3] / np.float32(255), BESIDE)
     controls = np.zeros((height, width), bool)
