@@ -47,7 +47,7 @@ NEAR: Final = 0.25  # of its reach: a stick found so near to where it was looked
 SURE: Final = 0.5  # of the posterior mass about a place
 RESTING: Final = 0.15  # of how far it goes: so tightly the places lie where it rests
 CENTRAL: Final = 0.2  # weight of what is seen at the furthest, against 1 more in the middle, before both are squared
-ELSEWHERE: Final = 0.8  # of its reach: what moves further from where the layout has the stick is something else
+ELSEWHERE: Final = 0.8  # of its reach: what rests further from where the layout has the stick is something else
 UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is left, it is the game
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
@@ -129,11 +129,8 @@ class _Found:
 
     @property
     def off(self) -> np.ndarray:
-        """How far (x, y) it is seen from where it was looked for, in the median of these frames.
-
-        Where it rests would lead astray: in most of these frames it moved.
-        """
-        return np.asarray(np.median(_sure_places(self.sprite, self.seen), 0) - self.frames.middle)
+        """How far (x, y) from where it was looked for it rests."""
+        return np.subtract(self.middle, self.frames.middle)
 
 
 def find_caps(
@@ -145,17 +142,17 @@ def find_caps(
     (h, w) bool, what is beside the pad.
     """
     fine = min(1.0, WORKING_WIDTH / rest.shape[1])
-    swept = boxes
+    rests = boxes
     for _ in range(LOOKS_AROUND):
-        looked = swept
+        looked = rests
         views = {name: _look_around(crops, rest, box, buttons, game, fine) for name, box in looked.items()}
         seen = {name: view for name, view in views.items() if view is not None}
         scales = {name: min(1.0, SEARCH_REACH / view.reach) for name, view in seen.items()}
         found = _search({name: view.mixed(SEARCH_FRAMES).smaller(scales[name]) for name, view in seen.items()})
-        swept = {name: _shifted(looked[name], each.off / scales[name] / fine) for name, each in found.items()}
+        rests = {name: _shifted(looked[name], each.off / scales[name] / fine) for name, each in found.items()}
         if all(np.hypot(*each.off) <= NEAR * each.frames.reach for each in found.values()):
             break
-    there = {name: each for name, each in found.items() if _apart(swept[name], boxes[name]) <= ELSEWHERE}
+    there = {name: each for name, each in found.items() if _apart(rests[name], boxes[name]) <= ELSEWHERE}
     caps = {name: each for name, each in there.items() if not _fills_all(each) or _unexplained([each]) <= WELL}
     whole = {name: _enlarge(each, seen[name], 1 / scales[name]) for name, each in caps.items()}
     whole = {name: each for name, each in whole.items() if each.sprite.extent < WIDEST * each.frames.reach}
@@ -232,15 +229,10 @@ def _places(sprite: Sprite, seen: Seen) -> np.ndarray:
     return np.asarray((seen.corners + sprite.centres[seen.which]).numpy())
 
 
-def _sure_places(sprite: Sprite, seen: Seen) -> np.ndarray:
-    """Of the frames in which it is surely seen: (N, 2), or of all where it never is."""
-    sure = seen.certainty.numpy() > SURE
-    return _places(sprite, seen)[sure if sure.any() else slice(None)]
-
-
 def _rests(sprite: Sprite, seen: Seen) -> Point:
     """Where the middle of a cap is when it is let go: where it is often, and rather in the middle of all its places."""
-    places = _sure_places(sprite, seen)
+    sure = seen.certainty.numpy() > SURE
+    places = _places(sprite, seen)[sure if sure.any() else slice(None)]
     (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
     near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
     central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
