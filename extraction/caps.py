@@ -233,7 +233,7 @@ def _rests(sprite: Sprite, seen: Seen) -> Point:
     """Where the middle of a cap is when it is let go: where it is often, and rather in the middle of all its places."""
     sure = seen.certainty.numpy() > SURE
     places = _places(sprite, seen)[sure if sure.any() else slice(None)]
-    (x, y), radius = cv2.minEnclosingCircle(places.astype(np.float32))
+    (x, y), radius = cv2.minEnclosingCircle(places)
     near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
     central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
     x, y = places[near[(near.sum(1) * central**2).argmax()]].mean(0).tolist()
