@@ -52,6 +52,7 @@ UNEXPLAINED: Final = 0.93  # of what moves in the sticks' reaches: if that is le
 CLICKED_ERROR: Final = 0.1  # of full scale: a clicked stick is this much further from its looks than it is usually
 CLICKED_LOOK: Final = 0.7  # of the misfit without it: what its clicked look must leave
 CLICKED_FRAMES: Final = 2
+STEP: Final = 0.3  # of its reach: places so near to each other a stick gets to by moving
 TRAVELLED: Final = 98  # percentile of how far along x and along y it was seen from where it rests
 LEAST_TRAVEL: Final = 0.1  # of a cap's size; a stick that was seen to move less was hardly used
 
@@ -242,13 +243,26 @@ def _rests(sprite: Sprite, seen: Seen) -> Point:
 
 def _away(sprite: Sprite, seen: Seen) -> np.ndarray:
     """How far it was seen from there: (N, 2); 0 where it might be anywhere, as one that is drawn while tilted only."""
-    away = np.abs(_places(sprite, seen) - _rests(sprite, seen))
+    away = _places(sprite, seen) - _rests(sprite, seen)
     return np.where(seen.certainty.numpy()[:, None] > SURE, away, 0)
 
 
 def _travel_of(away: np.ndarray) -> float:
     """How far a stick goes, by how far (N, 2) it was seen along x and along y: gates are round or square."""
-    return float(np.percentile(away, TRAVELLED, axis=0).max()) if len(away) else 0.0
+    return float(np.percentile(np.abs(away), TRAVELLED, axis=0).max()) if len(away) else 0.0
+
+
+def _by_steps(away: np.ndarray, reach: float) -> np.ndarray:
+    """Of where it was seen (N, 2) what it gets to by small steps from where it rests; all, if that is the lesser part.
+
+    What lies apart is the game: a scene that stays for a while may look like the cap somewhere. A digital stick jumps.
+    """
+    near = np.hypot(*(away[:, None] - away).transpose(2, 0, 1)) <= STEP * reach
+    got_to = np.hypot(*away.T) <= STEP * reach
+    while (further := near[got_to].any(0) & ~got_to).any():
+        got_to |= further
+    used = np.hypot(*away.T) > AWAY * reach
+    return away[got_to] if (got_to & used).sum() >= (~got_to).sum() else away
 
 
 def _worn(sprite: Sprite, seen: Seen) -> Sprite:
@@ -305,7 +319,7 @@ def _finish(
         seen = look_for(frames, each.sprite)
         misfit = _misfit(frames, each.sprite, seen)
         fits = (misfit < misfit.median() + CLICKED_ERROR).numpy()  # a click that it does not know is found anywhere
-        rests[name], away[name] = _rests(each.sprite, seen), _away(each.sprite, seen)[fits]
+        rests[name], away[name] = _rests(each.sprite, seen), _by_steps(_away(each.sprite, seen)[fits], frames.reach)
         told[name] = _worn(each.sprite, seen)
         clicks[name] = _clicked_look(frames, told[name], look_for(frames, told[name]))
     furthest = max((_travel_of(away[name]) / told[name].extent for name in found), default=0.0)

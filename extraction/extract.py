@@ -271,7 +271,7 @@ class _Job:
         known = shown_by(self.placements)[raw.place]
         logits = raw.logits.astype(np.float32)
         for rows in raw.rows_by_place():
-            logits[rows] += clear_presses(raw.gone[rows], raw.residual[rows])
+            logits[rows] = clear_presses(logits[rows], raw.gone[rows], raw.residual[rows])
         held = decide_buttons(logits, known[:, : len(BUTTONS)], drawn=~np.isnan(raw.gone).all(0))
         sticks = apply_calibration(raw.sticks, calibration)
         labels = Labels(

@@ -46,6 +46,10 @@ MOSTLY: Final = 0.95  # ... if so many of the frames are below BETWEEN, on eithe
 APART: Final = 3.0  # times their deviations: two levels are that far apart, even where the press is not the template's
 AT_REST: Final = (-1.0, 0.5)  # where that may be, for a template that expects 0; higher up it is held
 CLEAR_LOGIT: Final = 4.0  # added to the network's: more than that mostly says where it is deceived
+GENTLE: Final = 16.0  # logits for the whole way, where the template says how far that is
+# Frames between two levels are blends of those before and after; see ``synthetic.blends``:
+HALF_WAY: Final = 0.518  # where either is as likely
+STEEP: Final = 82.0  # logits for the whole way
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,25 +117,26 @@ class PressFilters:
         return gone, residual
 
 
-def clear_presses(gone: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """What the presses of a whole placement are by how far its buttons have gone: (T, 17) logits, 0 where not clear.
+def clear_presses(logits: np.ndarray, gone: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """What the network says of a whole placement's buttons, and how far these have gone: (T, 17) float32 logits.
 
-    gone, residual: (T, 17) as in ``Readings``. A game that shines through, a neighbour that lights up and a trigger
-    that fills leave no gap between two levels, and are more than a few frames above one; of these buttons nothing is
-    said. What is no press though it seems one is told of all.
+    logits, gone, residual: (T, 17) as in ``Readings``. A game that shines through, a neighbour that lights up and a
+    trigger that fills leave no gap between two levels, and are more than a few frames above one; of these buttons the
+    network alone tells. So it does not of frames between two levels: it is trained on pictures of either. What is no
+    press though it seems one is told of all.
     """
-    logits = np.zeros(gone.shape, np.float32)
+    told = logits.astype(np.float32)
     for button in np.flatnonzero(~np.isnan(gone).any(0)):
         each = gone[:, button].astype(np.float32)
         other = _is_other(each, residual[:, button].astype(np.float32))
         each[other] = np.median(each)
-        way = _way_between_levels(each)
-        if way is None:
-            way = _way_from_rest(each)
-        if way is not None:
-            logits[:, button] = CLEAR_LOGIT * np.clip((way - 0.5) / 0.25, -1, 1)
-        logits[other, button] = OTHER_LOGIT
-    return logits
+        if (way := way_between_levels(each)) is not None:
+            told[(way > BETWEEN[0]) & (way < BETWEEN[1]), button] = 0
+            told[:, button] += np.clip(STEEP * (way - HALF_WAY), -CLEAR_LOGIT, CLEAR_LOGIT)
+        elif (way := _way_from_rest(each)) is not None:
+            told[:, button] += np.clip(GENTLE * (way - HALF), -CLEAR_LOGIT, CLEAR_LOGIT)
+        told[other, button] += OTHER_LOGIT
+    return told
 
 
 def _is_other(gone: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -140,7 +145,7 @@ def _is_other(gone: np.ndarray, residual: np.ndarray) -> np.ndarray:
     return held & (residual > OTHER + OTHER_TIMES * (np.median(residual[held]) if held.any() else 0.0))
 
 
-def _way_between_levels(gone: np.ndarray) -> np.ndarray | None:
+def way_between_levels(gone: np.ndarray) -> np.ndarray | None:
     """(T,) values as parts of the way from their lower level to their upper one; None where these are not clear."""
     is_up = _split(gone, 0.0, 1.0)  # where the template expects them
     if min(is_up.sum(), (~is_up).sum()) < FEWEST:

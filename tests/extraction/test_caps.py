@@ -14,10 +14,15 @@ OFF_BY_SOME = (30.0, 24.0, 36.0, 36.0)  # what it sweeps is 31, 23, 34, 34
 
 def _play(at_rest: int, tilted: int) -> np.ndarray:
     """120 pictures of a stick that rests half of the time."""
+    return _draw(_around(), at_rest, tilted)
+
+
+def _around() -> np.ndarray:
+    """Its places (120, 2)."""
     turns = np.linspace(0, 6 * np.pi, 120)
     away = np.stack([np.cos(turns), np.sin(turns)], 1) * TRAVEL * (np.sin(turns / 5) ** 2)[:, None]
     away[::2] = 0
-    return _draw(away, at_rest, tilted)
+    return away
 
 
 def _draw(away: np.ndarray, at_rest: int, tilted: int) -> np.ndarray:
@@ -72,6 +77,21 @@ def test_a_cap_rests_in_the_middle_of_where_it_goes(places: np.ndarray) -> None:
     x, y, _, travel, _ = _find(_draw(TRAVEL * places, 40, 40), 3)["j_left"]
     assert (x, y) == pytest.approx(MIDDLE, abs=1.6)
     assert travel == pytest.approx(TRAVEL, abs=1.6)
+
+
+def test_what_looks_like_the_cap_where_no_step_leads_is_not_where_it_goes() -> None:
+    away = _around()
+    away[50:60] = (2.2 * TRAVEL, 0)
+    crops = _draw(away, 40, 40)
+    rest, nowhere = np.median(crops, 0).astype(np.uint8), np.zeros(SIZE, bool)
+    caps = find_caps(crops, rest, {"j_left": (24.0, 16.0, 48.0, 48.0)}, [], nowhere)
+    assert caps["j_left"].travel == pytest.approx(TRAVEL, abs=2)
+
+
+def test_a_digital_stick_jumps() -> None:
+    corners = np.array([(0, 0), (1, 0), (0, 0), (0, -1), (-1, 0), (0, 0), (0, 1), (0, 0)])
+    *_, travel, _ = _find(_draw(np.tile(corners, (15, 1)) * TRAVEL, 40, 40), 0)["j_left"]
+    assert travel == pytest.approx(TRAVEL, abs=2)
 
 
 def test_what_moves_far_from_the_layout_is_not_the_stick() -> None:

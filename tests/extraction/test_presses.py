@@ -98,7 +98,7 @@ def two_levels(upper: float, noise: float, held: int = 40) -> np.ndarray:
 
 
 def clear(gone: np.ndarray, residual: np.ndarray | None = None) -> np.ndarray:
-    return clear_presses(gone, np.zeros_like(gone) if residual is None else residual)
+    return clear_presses(np.zeros_like(gone), gone, np.zeros_like(gone) if residual is None else residual)
 
 
 def test_a_press_between_clear_levels_is_told_without_the_network() -> None:
@@ -108,6 +108,20 @@ def test_a_press_between_clear_levels_is_told_without_the_network() -> None:
     assert np.array_equal(logits[:, 0] > 0, held)
     assert np.abs(logits[:, 0]).min() > 3
     assert not logits[:, 1:].any()
+
+
+@pytest.mark.parametrize(("part", "held"), [(0.45, False), (0.6, True)])
+def test_a_frame_that_an_encoder_blended_is_told_by_how_far_it_is_whatever_the_network_says(
+    part: float, held: bool
+) -> None:
+    gone = two_levels(0.9, 0.02)
+    gone[99, 0] = gone[140, 0] = part * 0.9
+    logits = np.full(gone.shape, -5.0 if held else 5.0, np.float32)
+    told = clear_presses(logits, gone, np.zeros_like(gone))
+    assert ((told[[99, 140], 0] > 0) == held).all()
+    # Elsewhere, and of the other buttons, the network has its say.
+    assert (told[[0, 120], 0] == logits[0, 0] + [-CLEAR_LOGIT, CLEAR_LOGIT]).all()
+    assert (told[:, 1:] == logits[:, 1:]).all()
 
 
 @pytest.mark.parametrize(
