@@ -106,17 +106,15 @@ def measure_least(template: Template, affine: np.ndarray, pictures: np.ndarray) 
     what is not opaque, and moves there as far as it does so: along the outline, by how much less than right beside it,
     where the drawing covers a pixel whole and shows no control. Where hardly anything moves there: 0.
     """
-    rgba = draw_rgba(template, States.rest(), COMPARED_WIDTH)
-    height, width = rgba.shape[0] + 2 * BESIDE, rgba.shape[1] + 2 * BESIDE
-    unit = template.scene.canvas[0] / COMPARED_WIDTH
-    to_frame = affine @ np.array([[unit, 0, -BESIDE * unit], [0, unit, -BESIDE * unit], [0, 0, 1]])
+    alpha = draw_rgba(template, States.rest(), COMPARED_WIDTH)[..., 3] / np.float32(255)
+    size_wh = alpha.shape[1], alpha.shape[0]
     greys = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in pictures)
-    seen = [cut_out(grey, to_frame, (width, height), outside=np.nan) for grey in greys]
+    seen = [see_at(template, affine, grey, size_wh, np.nan, BESIDE) for grey in greys]
     moved = np.abs(np.stack(seen) - np.median(seen, 0)).mean(0)
-    alpha = np.pad(rgba[..., 3] / np.float32(255), BESIDE)
-    controls = np.zeros((height, width), bool)
+    alpha = np.pad(alpha, BESIDE)
+    controls = np.zeros(alpha.shape, bool)
     for box in template.scene.boxes.values():
-        x, y, w, h = (round(side / unit) for side in box)
+        x, y, w, h = (round(side * COMPARED_WIDTH / template.scene.canvas[0]) for side in box)
         controls[max(y + BESIDE, 0) : y + h + BESIDE + 1, max(x + BESIDE, 0) : x + w + BESIDE + 1] = True
     inside = (cv2.erode(alpha, np.ones((3, 3))) > COVERED_WHOLE) & ~controls & np.isfinite(moved)
     beside = (cv2.dilate(alpha, np.ones((9, 9))) < COVERED_AT_ALL) & np.isfinite(moved)
@@ -151,12 +149,20 @@ def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def see_at(
-    template: Template, affine: np.ndarray, picture: np.ndarray, size_wh: tuple[int, int], outside: float
+    template: Template,
+    affine: np.ndarray,
+    picture: np.ndarray,
+    size_wh: tuple[int, int],
+    outside: float,
+    beside: int = 0,
 ) -> np.ndarray:
-    """What a picture (h, w, 3) shows where ``affine`` puts the canvas, as (H, W, 3); ``outside``: beyond its edge."""
+    """What a picture (h, w, ...) shows where ``affine`` puts the canvas, as (H, W, ...) and some pixels beside that.
+
+    outside: beyond the picture's edge.
+    """
     unit = template.scene.canvas[0] / size_wh[0]
-    to_frame = affine @ np.array([[unit, 0, 0], [0, unit, 0], [0, 0, 1]])
-    return cut_out(picture, to_frame, size_wh, outside=outside)
+    to_frame = affine @ np.array([[unit, 0, -beside * unit], [0, unit, -beside * unit], [0, 0, 1]])
+    return cut_out(picture, to_frame, (size_wh[0] + 2 * beside, size_wh[1] + 2 * beside), outside=outside)
 
 
 def _stick_windows(template: Template, shape: tuple[int, ...]) -> np.ndarray:

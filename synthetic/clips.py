@@ -26,7 +26,7 @@ from synthetic.games import EVAL_GAMES, open_game
 from synthetic.split import is_unseen
 from synthetic.states import draw_states
 from templates.catalogue import Template, library
-from templates.controls import BUTTONS, STICKS, TRIGGERS, States
+from templates.controls import BUTTONS, STICKS, TRIGGERS, States, parse_state
 from templates.draw import Raster, draw, rasterise
 
 TRUTH_SCHEMA: Final = pa.schema(
@@ -49,6 +49,7 @@ _STREAMS: Final[tuple[tuple[tuple[int, int], int, dict[Codec, int]], ...]] = (
 _STICK_TITLES: Final = {"j_left": "left_stick", "j_right": "right_stick"}  # as case.json calls them
 _DRAWN_AT_ONCE: Final = 32  # frames of overlay held in memory
 _VISIBLE_LEVELS, _VISIBLE_SHARE = 8, 0.25  # of 255; of what is drawn
+_CHANGED: Final = 0.02  # of what is kept of the game
 _BT709: Final = 1  # the number that ITU-T H.273 gives to its primaries, transfer and matrix
 _LIMITED: Final = 1
 
@@ -153,21 +154,41 @@ def make_evaluation(out: Path, seed: int) -> list[Path]:
 
 
 def is_visible(template: Template, states: States, options: ClipOptions) -> bool:
-    """Whether somebody would keep this overlay over this game: some of what it draws can be told from the game.
+    """Whether somebody would keep this overlay over this game: what it draws, and each control, can be told from it.
 
     Two seconds into the clip, that is. Black lines over a black screen are no overlay.
     """
     *_, frame = _play(states[: 2 * options.fps], options)
-    return can_be_seen(rasterise(template, options.width_px), frame, options)
+    raster = rasterise(template, options.width_px)
+    return can_be_seen(raster, frame, options) and all(
+        change_can_be_seen(raster, parse_state(f"{name}=1:0" if name in STICKS else name), frame, options)
+        for name in template.scene.known
+    )
 
 
 def can_be_seen(raster: Raster, frame: np.ndarray, options: ClipOptions) -> bool:
     """Whether at least a quarter of what is drawn, at rest, differs from a game's (H, W, 3) frame by 8 levels."""
-    (x, y), (width, height) = find_corner(raster.size_wh, options), raster.size_wh
-    game = frame[y : y + height, x : x + width].astype(np.float32)
+    game = _behind(raster, frame, options)
     [(colour, keep)] = _draw_overlays(raster, States.rest(), options.opacity)
     change = np.abs(game * keep + colour - game).max(-1)
     return bool((change[keep[..., 0] < 0.9] >= _VISIBLE_LEVELS).mean() >= _VISIBLE_SHARE)
+
+
+def change_can_be_seen(raster: Raster, state: States, frame: np.ndarray, options: ClipOptions) -> bool:
+    """Whether at least a quarter of what one state changes of the drawing at rest changes the frame by 8 levels."""
+    game = _behind(raster, frame, options)
+    [(colour, keep)], [(rest, rest_keep)] = (
+        _draw_overlays(raster, each, options.opacity) for each in (state, States.rest())
+    )
+    drawn = (np.abs(colour - rest).max(-1) >= _VISIBLE_LEVELS) | (np.abs(keep - rest_keep)[..., 0] >= _CHANGED)
+    change = np.abs(game * (keep - rest_keep) + colour - rest).max(-1)
+    return not drawn.any() or bool((change[drawn] >= _VISIBLE_LEVELS).mean() >= _VISIBLE_SHARE)
+
+
+def _behind(raster: Raster, frame: np.ndarray, options: ClipOptions) -> np.ndarray:
+    """What of a game's frame lies behind the overlay: (h, w, 3) float32."""
+    (x, y), (width, height) = find_corner(raster.size_wh, options), raster.size_wh
+    return np.asarray(frame[y : y + height, x : x + width], np.float32)
 
 
 def _choose_drawing(drawings: list[Template], turn: int, position: int) -> Template:

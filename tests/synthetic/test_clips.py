@@ -159,6 +159,25 @@ def test_black_lines_over_a_black_game_are_no_overlay_to_be_found(monkeypatch: p
     assert clips.is_visible(library()["arcade_pad/white"], States.rest(), OPTIONS)
 
 
+def test_an_overlay_of_which_a_stick_cannot_be_seen_is_none_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Black lines, the upper half over white, the lower half, where the sticks are, over black."""
+    template = library()["xbox_one/ink"]
+    _, height = rasterise(template, OPTIONS.width_px).size_wh
+
+    def play_half(states: States, options: ClipOptions) -> Iterator[np.ndarray]:
+        frame = np.zeros((*options.size[::-1], 3), np.uint8)
+        _, y = clips.find_corner((OPTIONS.width_px, height), options)
+        frame[: y + round(0.35 * height)] = 255
+        for _ in range(len(states)):
+            yield frame
+
+    monkeypatch.setattr(clips, "_play", play_half)
+    *_, frame = play_half(States.rest(), OPTIONS)
+    assert clips.can_be_seen(rasterise(template, OPTIONS.width_px), frame, OPTIONS)
+    assert not clips.is_visible(template, States.rest(), OPTIONS)
+    assert clips.is_visible(library()["xbox_one/white"], States.rest(), OPTIONS)
+
+
 def test_training_sees_no_drawing_in_the_styles_that_are_kept_from_it() -> None:
     styles = {id.split("/")[1] for id in library()} - {id.split("/")[1] for id in training_templates()}
     assert styles == set(UNSEEN_STYLES)
