@@ -122,8 +122,8 @@ def clear_presses(logits: np.ndarray, gone: np.ndarray, residual: np.ndarray) ->
 
     logits, gone, residual: (T, 17) as in ``Readings``. A game that shines through, a neighbour that lights up and a
     trigger that fills leave no gap between two levels, and are more than a few frames above one; of these buttons the
-    network alone tells. So it does not of frames between two levels: it is trained on pictures of either. What is no
-    press though it seems one is told of all.
+    network alone tells. Of frames between two clear levels it has no say: it is trained on pictures of either. What is
+    no press though it seems one is told of all.
     """
     told = logits.astype(np.float32)
     for button in np.flatnonzero(~np.isnan(gone).any(0)):
