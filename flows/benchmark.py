@@ -35,6 +35,7 @@ from extraction.video import read_frames
 from flows.extract import Extractor
 from flows.plots import Comparison, draw_plots
 from flows.recording import encode_recording
+from synthetic.split import is_unseen
 from templates.catalogue import TemplateError
 from templates.controls import CONTROLS
 
@@ -61,8 +62,8 @@ class Case(BaseModel):
     """Which pad it shows; where absent, that of the overlay that was found."""
     overlay: str | None = None
     """The template that it shows, which lends nothing where it is read by hand."""
-    unseen: bool = False
-    """Whether the weights were never trained on this drawing."""
+    unseen: bool | None = None
+    """Whether the weights were never trained on this drawing; where absent, on those that were found."""
     width_px: int | None = None
     """Width of the overlay in the video."""
     opacity: float | None = None
@@ -272,14 +273,15 @@ def _run_case(
 
 def _judge(case: Case, report: dict[str, Any], comparison: Comparison, by_hand: bool) -> Result:
     placements = report["placements"]
+    found = tuple(placement["template"] for placement in placements)
     readings, truth = comparison.readings, comparison.truth
     return Result(
         name=case.name,
         family=case.family or (placements[0]["family"] if placements else None),
-        unseen=case.unseen,
+        unseen=any(is_unseen(id) for id in found) if case.unseen is None else case.unseen,
         by_hand=by_hand,
         expects_overlay=bool(case.boxes),
-        templates=tuple(placement["template"] for placement in placements),
+        templates=found,
         reason=report["reason"],
         box_error_px=box_error(case, placements),
         scores=score(readings, truth, case.shown) if case.boxes else None,

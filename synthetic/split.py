@@ -12,8 +12,8 @@ UNSEEN_STYLES: Final = ("streamer", "sunken", "blueprint", "mini")
 
 
 def is_unseen(template_id: str) -> bool:
-    """Whether no shipped weights were trained on a drawing of the library."""
-    return template_id.rpartition("/")[2] in UNSEEN_STYLES
+    """Whether no shipped weights were trained on a drawing: imported skins and whole styles of the library."""
+    return template_id not in library() or template_id.rpartition("/")[2] in UNSEEN_STYLES
 
 
 def training_templates() -> dict[str, Template]:

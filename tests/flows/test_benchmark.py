@@ -97,6 +97,26 @@ def test_the_family_is_that_of_the_case_or_else_of_what_was_found(
     assert judge(folder, case, extracted).family == family
 
 
+@pytest.mark.parametrize(
+    ("given", "found", "unseen"),
+    [
+        (None, "snes/dark", False),
+        (None, "snes/streamer", True),
+        (None, "my-skin", True),
+        (False, "my-skin", False),
+        (True, "snes/dark", True),
+    ],
+)
+def test_the_weights_never_saw_an_imported_skin_or_a_style_kept_from_training_unless_the_case_says_so(
+    given: bool | None, found: str, unseen: bool, folder: Path, extracted: Path
+) -> None:
+    report = json.loads((extracted / "report.json").read_text())
+    report["placements"][0]["template"] = found
+    (extracted / "report.json").write_text(json.dumps(report))
+    case = read_case(folder).model_copy(update={"unseen": given})
+    assert judge(folder, case, extracted).unseen == unseen
+
+
 def test_a_case_without_an_overlay_has_no_scores(folder: Path, extracted: Path) -> None:
     (extracted / "report.json").write_text(json.dumps({"placements": [], "reason": "no_overlay"}))
     result = judge(folder, case_of(shown=()), extracted)
