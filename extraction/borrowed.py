@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 
-from extraction.caps import Cap
+from extraction.caps import Cap, near_each_other
 from extraction.course import LEAST_SPREAD, PLACES, SIDE
 from extraction.evidence import only_stick
 from extraction.stick_fits import COMPARED_TRAVEL, MARGIN_PX, shrunk
@@ -121,5 +121,4 @@ def _placed(cap: Cap, corner: tuple[int, int], size: tuple[int, int]) -> Iterato
 
 def _part_away(places: np.ndarray) -> float:
     """Part of the frames in which places (N, 2) are far from where most are."""
-    near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= AWAY
-    return float(1 - near.mean(1).max())
+    return float(1 - near_each_other(places, AWAY).mean(1).max())

@@ -235,10 +235,15 @@ def _rests(sprite: Sprite, seen: Seen) -> Point:
     sure = seen.certainty.numpy() > SURE
     places = _places(sprite, seen)[sure if sure.any() else slice(None)]
     (x, y), radius = cv2.minEnclosingCircle(places)
-    near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= max(RESTING * radius, 1.0)
+    near = near_each_other(places, max(RESTING * radius, 1.0))
     central = 1 + CENTRAL - np.hypot(*(places - (x, y)).T) / max(radius, 1.0)
     x, y = places[near[(near.sum(1) * central**2).argmax()]].mean(0).tolist()
     return x, y
+
+
+def near_each_other(places: np.ndarray, within: float) -> np.ndarray:
+    """Which of some places (N, 2) are so near to which: (N, N) bool."""
+    return np.asarray(np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= within)
 
 
 def _away(sprite: Sprite, seen: Seen) -> np.ndarray:
@@ -257,7 +262,7 @@ def _by_steps(away: np.ndarray, reach: float) -> np.ndarray:
 
     What lies apart is the game: a scene that stays for a while may look like the cap somewhere. A digital stick jumps.
     """
-    near = np.hypot(*(away[:, None] - away).transpose(2, 0, 1)) <= STEP * reach
+    near = near_each_other(away, STEP * reach)
     got_to = np.hypot(*away.T) <= STEP * reach
     while (further := near[got_to].any(0) & ~got_to).any():
         got_to |= further

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from extraction.extract import make_video_id
 from extraction.normalise import CONFIDENCE_SCALE, moves_on
@@ -20,6 +18,7 @@ from extraction.score import find_right
 from extraction.trust import calibration_error, errors_caught
 from flows.benchmark import compare, read_case
 from synthetic.clips import EVALUATION
+from synthetic.logistic import fit_logistic
 from templates.controls import CONTROLS
 
 
@@ -29,7 +28,7 @@ def main() -> None:
     seen, unseen = ([], [])  # type: tuple[list[Path], list[Path]]
     for folder in sorted(path.parent for path in EVALUATION.glob("*/case.json")):
         (unseen if read_case(folder).unseen else seen).append(folder)
-    scale = _fit(*_gather(seen, extractions))
+    scale = fit_logistic(*_gather(seen, extractions))  # Platt's scaling with one input more
     print(f"CONFIDENCE_SCALE = ({', '.join(f'{each:.2f}' for each in scale)})")
     for name, folders in (("seen", seen), ("unseen", unseen)):
         told, right = _gather(folders, extractions)
@@ -56,22 +55,6 @@ def _gather(folders: Sequence[Path], extractions: Path) -> tuple[np.ndarray, np.
         told.append(np.stack([odds, move, np.ones_like(move)], 1))
         right.append(find_right(read, comparison.truth, is_shown)[use])
     return np.concatenate(told), np.concatenate(right)
-
-
-def _fit(told: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The weights (3,) of what is told, by maximum likelihood: Platt's scaling with one input more."""
-    x, y = torch.from_numpy(told), torch.from_numpy(right).double()
-    weights = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        value = binary_cross_entropy_with_logits(x @ weights, y)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return weights.detach().numpy()
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ import numpy as np
 from extraction.locate import place_by_hand
 from extraction.presses import BETWEEN, PressFilters, way_between_levels
 from extraction.rectify import Rectifier
-from extraction.video import VideoReader
+from extraction.video import read_frames
 from synthetic.clips import ClipOptions, find_corner, is_visible, render_clip
 from synthetic.games import TRAIN_GAMES
-from synthetic.split import is_unseen
+from synthetic.logistic import fit_logistic
+from synthetic.split import training_templates
 from synthetic.states import draw_states
-from templates.catalogue import Template, library
+from templates.catalogue import Template
 from templates.controls import BUTTON_INDEX, BUTTONS, TRIGGERS, States
 from templates.draw import rasterise
 
@@ -58,12 +59,10 @@ def read_ways(template: Template, options: ClipOptions, states: States) -> np.nd
     size = rasterise(template, options.width_px).size_wh
     with tempfile.TemporaryDirectory() as folder:
         path = render_clip(Path(folder) / "clip", template, states, options) / "video.mp4"
-        with VideoReader(path) as video:
-            some = [frame.rgb() for frame in islice(video.frames(), 0, None, FPS)]
+        some = [frame.rgb() for frame in islice(read_frames(path), 0, None, FPS)]
         placement = place_by_hand((*find_corner(size, options), *size), template, some)
         box = Rectifier(template.scene, placement.affine, options.size).box_xywh
-        with VideoReader(path) as video:
-            crops = [frame.crop(*box) for frame in video.frames()]
+        crops = [frame.crop(*box) for frame in read_frames(path)]
     gone, _ = PressFilters(placement, box).measure(crops)
     ways = np.full(gone.shape, np.nan)
     for button in np.flatnonzero(~np.isnan(gone).any(0)):
@@ -84,18 +83,14 @@ def near_changes(way: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def fit(way: np.ndarray, held: np.ndarray) -> tuple[float, float]:
-    """The part of the way at which either is as likely, and logits for each part: logistic regression by Newton."""
-    inputs, weights = np.stack([way - 0.5, np.ones_like(way)], 1), np.zeros(2)
-    for _ in range(50):
-        likely = 1 / (1 + np.exp(-inputs @ weights))
-        bend = (inputs * (likely * (1 - likely))[:, None]).T @ inputs + 1e-6 * np.eye(2)
-        weights += np.linalg.solve(bend, inputs.T @ (held - likely) - 1e-6 * weights)
-    return 0.5 - weights[1] / weights[0], weights[0]
+    """The part of the way at which either is as likely, and logits for the whole way."""
+    steep, shift = fit_logistic(np.stack([way - 0.5, np.ones_like(way)], 1), held)
+    return 0.5 - shift / steep, steep
 
 
 def main() -> None:
     """Render, measure and fit."""
-    drawings = [template for template in library().values() if not is_unseen(template.id)]
+    drawings = list(training_templates().values())
     buttons = [BUTTON_INDEX[name] for name in BUTTONS if name not in TRIGGERS]  # these fill by and by
     ways, holds = [], []
     for number in range(CLIPS):

@@ -160,10 +160,8 @@ def is_visible(template: Template, states: States, options: ClipOptions) -> bool
     """
     *_, frame = _play(states[: 2 * options.fps], options)
     raster = rasterise(template, options.width_px)
-    return can_be_seen(raster, frame, options) and all(
-        change_can_be_seen(raster, parse_state(f"{name}=1:0" if name in STICKS else name), frame, options)
-        for name in template.scene.known
-    )
+    alone = (parse_state(f"{name}=1:0" if name in STICKS else name) for name in template.scene.known)
+    return can_be_seen(raster, frame, options) and changes_can_be_seen(raster, alone, frame, options)
 
 
 def can_be_seen(raster: Raster, frame: np.ndarray, options: ClipOptions) -> bool:
@@ -174,15 +172,17 @@ def can_be_seen(raster: Raster, frame: np.ndarray, options: ClipOptions) -> bool
     return bool((change[keep[..., 0] < 0.9] >= _VISIBLE_LEVELS).mean() >= _VISIBLE_SHARE)
 
 
-def change_can_be_seen(raster: Raster, state: States, frame: np.ndarray, options: ClipOptions) -> bool:
-    """Whether at least a quarter of what one state changes of the drawing at rest changes the frame by 8 levels."""
+def changes_can_be_seen(raster: Raster, states: Iterable[States], frame: np.ndarray, options: ClipOptions) -> bool:
+    """Whether at least a quarter of what each state changes of the drawing at rest changes the frame by 8 levels."""
     game = _behind(raster, frame, options)
-    [(colour, keep)], [(rest, rest_keep)] = (
-        _draw_overlays(raster, each, options.opacity) for each in (state, States.rest())
-    )
-    drawn = (np.abs(colour - rest).max(-1) >= _VISIBLE_LEVELS) | (np.abs(keep - rest_keep)[..., 0] >= _CHANGED)
-    change = np.abs(game * (keep - rest_keep) + colour - rest).max(-1)
-    return not drawn.any() or bool((change[drawn] >= _VISIBLE_LEVELS).mean() >= _VISIBLE_SHARE)
+    [(rest, rest_keep)] = _draw_overlays(raster, States.rest(), options.opacity)
+    for state in states:
+        [(colour, keep)] = _draw_overlays(raster, state, options.opacity)
+        drawn = (np.abs(colour - rest).max(-1) >= _VISIBLE_LEVELS) | (np.abs(keep - rest_keep)[..., 0] >= _CHANGED)
+        change = np.abs(game * (keep - rest_keep) + colour - rest).max(-1)
+        if drawn.any() and (change[drawn] >= _VISIBLE_LEVELS).mean() < _VISIBLE_SHARE:
+            return False
+    return True
 
 
 def _behind(raster: Raster, frame: np.ndarray, options: ClipOptions) -> np.ndarray:

@@ -36,8 +36,10 @@ def _draw(away: np.ndarray, at_rest: int, tilted: int) -> np.ndarray:
     return crops
 
 
-def _find(crops: np.ndarray, off: float) -> dict[str, tuple[float, ...]]:
-    x, y, w, h = OFF_BY_SOME
+def _find(
+    crops: np.ndarray, off: float, box: tuple[float, float, float, float] = OFF_BY_SOME
+) -> dict[str, tuple[float, ...]]:
+    x, y, w, h = box
     rest, nowhere = np.median(crops, 0).astype(np.uint8), np.zeros(SIZE, bool)
     found = find_caps(crops, rest, {"j_left": (x + off, y - off, w, h)}, [], nowhere)
     return {name: (*cap.middle, cap.side, cap.travel, len(cap.looks)) for name, cap in found.items()}
@@ -82,10 +84,8 @@ def test_a_cap_rests_in_the_middle_of_where_it_goes(places: np.ndarray) -> None:
 def test_what_looks_like_the_cap_where_no_step_leads_is_not_where_it_goes() -> None:
     away = _around()
     away[50:60] = (2.2 * TRAVEL, 0)
-    crops = _draw(away, 40, 40)
-    rest, nowhere = np.median(crops, 0).astype(np.uint8), np.zeros(SIZE, bool)
-    caps = find_caps(crops, rest, {"j_left": (24.0, 16.0, 48.0, 48.0)}, [], nowhere)
-    assert caps["j_left"].travel == pytest.approx(TRAVEL, abs=2)
+    *_, travel, _ = _find(_draw(away, 40, 40), 0, (24.0, 16.0, 48.0, 48.0))["j_left"]
+    assert travel == pytest.approx(TRAVEL, abs=2)
 
 
 def test_a_digital_stick_jumps() -> None:
